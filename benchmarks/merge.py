@@ -123,13 +123,6 @@ def cell(rows: list[Row]) -> str:
     return f"{adapted:.4f} → {merged:.4f}: {np.mean(losses):+.2f} ± {np.std(losses):.2f} ({changed:.1f} %; ONNX {onnx:.4f})"
 
 
-SINCE = """
-Rows of full and sparse update are of the definition before, which multiplied by the delta beside the weights: convolutions, depthwise layers and
-fully connected layers of 8 rows or more now run with merged weights ([numbers](internals/numbers.md)), and merge exactly.
-"""
-"""What is to be known of the page as it is; empty once it is printed again."""
-
-
 def head(draws: int) -> list[str]:
     return [
         "# What merging costs",
@@ -148,7 +141,6 @@ def head(draws: int) -> list[str]:
             refused."""
         ),
         "",
-        *([wrapped(SINCE), ""] if SINCE else []),
     ]
 
 

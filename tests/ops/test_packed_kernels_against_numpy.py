@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
+from kernel_driver import Case, Library, Rng, Run, assert_equal, check, codes, generated, int8, library, one, pick, scale, seeds
 from test_kernels_against_numpy import depthwise, linear, scalar, sized
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
@@ -266,6 +267,21 @@ GENERATORS = {
 @pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
 def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
     check(library, generated(GENERATORS, name, seed))
+
+
+def test_pairs_lie_farther_over_what_they_read(library: Library) -> None:
+    """Than as near as they may, where a result of one channel meets what others read: the second of two is written early."""
+    for name, seed in product(("packed_pairs", "packed_pairs_relu"), range(20)):
+        case = generated(GENERATORS, name, seed)
+        reached = case.op.reach(case.node_types())
+        assert reached is not None
+        operand, reach = reached
+        most = case.result_types()[0].bytes, case.types[operand].bytes
+        for sign, least, limit in zip((-1, 1), reach.distances(*most), most, strict=True):
+            for distance in (least + more for more in (4, 8) if least + more <= limit):
+                found = Run(library, case, False, sign * distance).call()
+                for result, array in case.expected().items():
+                    assert_equal(found[result], array, f"{name} {seed}, {sign * distance} bytes from {operand}")
 
 
 def meaning(case: Case) -> np.ndarray[Any, Any]:

@@ -29,7 +29,12 @@ TABLES: dict[str, tuple[Generators, ...]] = {
     "mps2-an385": (test_triple_kernels_against_numpy.GENERATORS, test_kernels_against_numpy.GENERATORS),
 }
 """Boards whose cores run kernels that walk in several ways, and cases of these."""
-SMALL_CORES = frozenset({"kt_triple_on_stack", "kt_triple_start_on_stack", "kt_trained_on_stack", "kt_started_on_stack", "kt_triple_weight_gradient"})
+SMALL_CORES = frozenset(
+    {
+        *("kt_triple_on_stack", "kt_triple_start_on_stack", "kt_trained_on_stack", "kt_started_on_stack"),
+        *("kt_triple_weight_gradient", "kt_tapped_rows"),
+    }
+)
 """Functions that are on cores without the DSP extension alone."""
 MOST = 6
 """Cases of a kernel with one claim."""

@@ -18,9 +18,9 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
 
     macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
     inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
-    values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes, without those of weights that are
-    made in front of the call (`made`). Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a
-    whole one. Of windows there is more: `_of_window` and `_of_taps`.
+    values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes, with those of weights that are
+    made in front of the call (made), and own scratch without. Products of whole vectors and quads carry the width in their names: what is left
+    over of a vector takes a whole one. Of windows there is more: `_of_window` and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)
@@ -37,6 +37,7 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     path = next((float(graph.type(node.inputs[name]).shape[-1]) for name in ("lora_u", "lora_du") if name in node.inputs), 0.0)
     call = kernel_call(graph, node)
     scratch, made = _bytes(call)
+    scratch += pages_of(graph, node)[1]
     return {
         "call": 1.0,
         "macs": macs,
@@ -68,7 +69,8 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "quads of path": results * _whole(path, 4),
         "singles of path": results * (path % 4),
         "weights of path": channels * path,
-        "scratch": scratch + pages_of(graph, node)[1],
+        "scratch": scratch + made,
+        "own scratch": scratch,
         "made": made,
         "inputs x taps": inputs * area,
         **_of_window(area, positions, channels, depth, shape[0]),
@@ -201,35 +203,38 @@ RANK = 4
 
 
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
-    """A kernel with what it takes other ways by, in words: what an update remembers, the kind of its window, values of a window that have no
-    neighbour, whether it lays something out in scratch, channels that are no quads, and sums of many products. amounts: of its work.
+    """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
+    something out in scratch, a stride, channels that are no quads, and sums of many products; then a window of one column, one position, a rank
+    above or below 4, channels of the input that several of the result read, channels that are chosen, and a momentum. amounts: of its work.
 
     Each form has costs of its own; one that was counted too seldom has those of the form without its last word.
     """
     words, layer = [symbol], getattr(node.op, "layer", None)
     window = getattr(node.op, "window", None) or getattr(layer, "window", None)
-    if getattr(node.op, "coefficient", 0):
-        words.append("momentum")
     if window is not None:
-        words.append({(1, 1): "pointwise", (3, 3): "3x3"}.get(window.kernel, "column" if window.kernel[1] == 1 else "window"))
+        words.append({(1, 1): "pointwise", (3, 3): "3x3"}.get(window.kernel, "window"))
         if amounts["runs"] and amounts["runs"] == amounts["macs"]:
             words.append("single")
         if amounts["scratch"]:
             words.append("scratch")
         if window.stride != (1, 1):
             words.append("strided")
-    if amounts["macs"] and amounts["p"] == 1:
-        words.append("one")
-    if amounts["multiplier"] > 1:
-        words.append("multiplied")
-    if "rows" in node.inputs:
-        words.append("rows")
-    if amounts["path"] and amounts["path"] != RANK * amounts["results"]:
-        words.append("more" if amounts["path"] > RANK * amounts["results"] else "fewer")
     if amounts["channels"] % 4:
         words.append("odd")
     if amounts["depth"] > LONG:
         words.append("long")
+    if window is not None and window.kernel[0] > window.kernel[1] == 1:
+        words.append("column")
+    if amounts["macs"] and amounts["p"] == 1:
+        words.append("one")
+    if amounts["path"] and amounts["path"] != RANK * amounts["results"]:
+        words.append("more" if amounts["path"] > RANK * amounts["results"] else "fewer")
+    if amounts["multiplier"] > 1:
+        words.append("multiplied")
+    if "rows" in node.inputs:
+        words.append("rows")
+    if getattr(node.op, "coefficient", 0):
+        words.append("momentum")
     return " ".join(words)
 
 
