@@ -227,9 +227,7 @@ def rows_of(seed: int, expected: Calls, real: Sequence[Count], valid: Mapping[st
     """The calls that are those foreseen, of kernels whose code is the one that was counted."""
     if len(real) != len(expected):
         return []
-    alike = [
-        symbol == name.partition(" ")[0] and code in valid.get(symbol, ()) for (symbol, _, code), (name, _) in zip(real, expected, strict=True)
-    ]
+    alike = [symbol == name.partition(" ")[0] and code in valid.get(symbol, ()) for (symbol, _, code), (name, _) in zip(real, expected, strict=True)]
     return [(seed, name, of, count) for (_, count, _), (name, of), like in zip(real, expected, alike, strict=True) if like]
 
 
