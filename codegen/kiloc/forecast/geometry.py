@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-Axis = tuple[int, int, int, int, int, int]
+Axis = tuple[int, ...]
 """Of the image in and out, of the window how many values, stride, dilation, and values of the border in front."""
 
 
@@ -41,7 +41,7 @@ def geometry(fields: Mapping[str, Any], transposed: bool) -> Geometry | None:
     window = _window(fields)
     if window is None:
         return None
-    axes = [_axis((*(int(window[f][i]) for f in ("input", "output", "kernel", "stride", "dilation", "pad")),), transposed) for i in (0, 1)]
+    axes = [_axis(tuple(int(window[f][i]) for f in ("input", "output", "kernel", "stride", "dilation", "pad")), transposed) for i in (0, 1)]
     (rows, row_taps, inner_rows), (columns, column_taps, inner_columns) = axes
     area, placed = int(window["kernel"][0] * window["kernel"][1]), int(window["output"][0] * window["output"][1])
     return Geometry(area, placed, rows, columns, row_taps * column_taps, inner_rows * inner_columns, row_taps * columns)

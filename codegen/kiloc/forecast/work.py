@@ -110,7 +110,7 @@ def _of_taps(graph: Graph, node: Node, call: KernelCall | None, macs: float, res
     """
     weights = isinstance(node.op, ParameterGradient)
     backward = node.phase == "backward" and not weights and "Down" not in type(node.op).__name__
-    place = (call and geometry(call.fields, backward)) or SINGLE
+    place = (geometry(call.fields, backward) if call is not None else None) or SINGLE
     if weights and place is not SINGLE:
         shape = graph.type(node.updates[0]).shape if node.updates else (1,)
         depthwise = len(shape) == 4 and shape[0] == 1
@@ -122,10 +122,11 @@ def _of_taps(graph: Graph, node: Node, call: KernelCall | None, macs: float, res
     t = max(macs / place.placed - beside, 0.0) / (c * place.area)
     depth, inner, border = t * place.area, float(place.inner), p - place.inner
     inside, rows, columns, runs = float(place.taps), float(place.rows), float(place.columns), float(place.runs)
+    multiplier = call.fields.get("depth_multiplier") if call is not None else None
     two, four = rows * _whole(columns, 2), rows * _whole(columns, 4)
     return {
         "t": t,
-        "multiplier": float(call.fields.get("depth_multiplier", 1)) if call else 1.0,
+        "multiplier": float(multiplier) if isinstance(multiplier, int) else 1.0,
         "inside": inside,
         "inside x c": inside * c,
         "inside x c/4": inside * _whole(c, 4),
