@@ -236,3 +236,12 @@ def test_reasons_name_what_noise_does_not_tell_apart(prepared: Search) -> None:
     assert "without a search" in text and f"within noise of it: {other.name} at lr" in text and far.name not in text
     moved = " ".join(reasons(other, [trials[1], trials[0], trials[2]], [one, other, far]))
     assert "better than what one would train without a search" in moved and "by 0.020" in moved
+
+
+def test_it_is_said_where_the_default_recipe_does_not_fit(prepared: Search) -> None:
+    smallest = min((c for s in prepared.space.default_recipes()[0] if (c := prepared.space.candidate(s))), key=lambda c: c.bytes)
+    assert not any("does not fit" in line for line in prepared.choose(ram=smallest.bytes, train=False).reason)
+    said = prepared.choose(ram=smallest.bytes - 1, train=False).reason[1]
+    assert said == f"the default recipe does not fit: the smallest, {smallest.name}, takes {smallest.bytes:,} bytes"
+    slower = prepared.choose(time=f"{0.99e3 * smallest.instructions / 64e6:.6f}ms", train=False).reason[1]
+    assert smallest.name in slower and "ms a step at 64 MHz" in slower
