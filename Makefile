@@ -118,7 +118,7 @@ bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a s
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
 	$(BIN)/python benchmarks/step_time.py --keep build/counts --write docs/step_time.md $(ARGS)
 
-bench-kernel-costs: setup  ## instructions of every kernel on networks of random layers, which the search estimates with; ARGS='--again lora' counts those of changed kernels alone
+bench-kernel-costs: setup  ## instructions of every kernel on networks of random layers, which the search estimates with; what is kept of kernels that have not changed is not counted again
 	$(BIN)/python benchmarks/kernel_costs.py --keep build/counts $(ARGS)
 
 bench-flash: setup  ## flash of training with transposed weights and with those of inference, and what a step takes

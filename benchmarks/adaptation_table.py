@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finished import Finished
+
 import kilotune as kt
 from kiloc.optim import Optimizer
 from kiloc.peft import Method
@@ -56,23 +58,27 @@ class AdaptationCase:
 HEADINGS = ("", "", "arena", "state", "arena + state", "instructions a step", "an update of the adapter", "score", "worst draw")
 
 
-def rows_of(case: AdaptationCase, folder: Path, ways: Sequence[Way] = WAYS) -> list[list[str]]:
-    """A row a way: bytes, instructions that QEMU counts on a Cortex-M4 for a sample and an update, bytes of the adapter, mean score and worst."""
-    return [_row(case, way, folder / str(number)) for number, way in enumerate(ways)]
+def rows_of(case: AdaptationCase, folder: Path, ways: Sequence[Way] = WAYS, finished: Finished | None = None, name: str = "") -> list[list[str]]:
+    """A row a way: bytes, instructions that QEMU counts on a Cortex-M4 for a sample and an update, bytes of the adapter, mean score and worst.
+
+    finished: scores that were taken already, by the name of the case.
+    """
+    return [_row(case, way, folder / str(number), finished or Finished(None), f"{name}|{way.name}") for number, way in enumerate(ways)]
 
 
-def _row(case: AdaptationCase, way: Way, folder: Path) -> list[str]:
+def _row(case: AdaptationCase, way: Way, folder: Path, finished: Finished, name: str) -> list[str]:
     build = kt.build(
         case.model, folder, method=list(way.methods), optimizer=way.optimizer, loss=case.loss, storage=way.storage, target=CORE,
         accumulate=way.accumulate or case.accumulate, calibration=case.calibration, replay=case.replay, measure=False,
     )  # fmt: skip
     memory = build.report["memory"]
-    scores = []
     with build.open("host") as device:
         for draw in case.draws:
-            device.reset()
-            scores.append(case.score(device, draw))
+            if (name, draw) not in finished.draws:
+                device.reset()
+                finished.keep((name, draw), float(case.score(device, draw)))
         update = len(device.export_adapter())
+    scores = [finished.draws[name, draw] for draw in case.draws]
     with build.open(BOARD, count=True) as device:
         device.train_step(*case.sample)
         step = int(device.stats()["instructions"])

@@ -9,74 +9,28 @@ several sizes and both policies, and joint training (all stages at once) start f
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
-from prose import wrapped
-from scenarios import DATA
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "digits"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "personalise"))
-
-import base
-import data
+from continual_tasks import Array, Task, digits, gas, patients, speakers
+from finished import Finished
+from prose import with_section, wrapped
 
 import kilotune as kt
 from kiloc.peft import Method
 
-Array = NDArray[Any]
 DRAWS = {"gas": (*range(8), *range(50, 58)), "speakers": (0, 1, 2), "digits": (0, 1, 2)}
 """Of each task; those of the gas sensors differ by more than its ways do, and are quick."""
 CHOSEN_ON = {"gas": tuple(range(10, 30)), "speakers": (10, 11), "digits": (10, 11)}
 """Draws on which rates were chosen, and how many samples of the original domain and replayed ones."""
-KNOWN = 6
-"""Digits that the network of the digits has seen."""
 JOINT_SEEDS = 120
 """Samples of the original domain that joint training has."""
-SPEAKERS: dict[str, tuple[float, float]] = {"nicolas": (0, 0), "george": (-7.5, 2.2), "jackson": (5.0, -3.0), "lucas": (-3.0, 6.0)}
-"""Speakers in their order, and what a microphone adds to two of their cepstral coefficients."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What comes at one time: samples to train on, and others of the same kind to judge by."""
-
-    name: str
-    x: Array
-    y: Array
-    judge_x: Array
-    judge_y: Array
-
-
-@dataclass(frozen=True)
-class Task:
-    """Stages in their order. original: what the model knew, judged too; seeds: samples of it that fill a share of the buffer at first.
-
-    grows: each stage is a class that the model does not know, opened by its first sample. replayed: samples of the buffer for each new one.
-    """
-
-    name: str
-    model: Path
-    methods: Sequence[Method]
-    epochs: int
-    calibration: tuple[Array, Array]
-    seeds: tuple[Array, Array]
-    original: Stage
-    stages: tuple[Stage, ...]
-    grows: bool = False
-    replayed: int = 1
-    share: float = 0.5
-    keep: str = "latent"
-    decay: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -119,72 +73,6 @@ def ways(name: str) -> list[Way]:
     ]
 
 
-def gas(draw: int) -> Task:
-    """Gas sensors that drift: batches 3 to 6 behind a model of batches 1 and 2, five samples of each class that is there."""
-    d = np.load(DATA / "sets" / "gas_drift.npz")
-    x, y, rng = d["x"].astype(np.float32), d["y"].astype(np.int32), np.random.default_rng(draw)
-    stages = []
-    for number in (3, 4, 5, 6):
-        batch = np.flatnonzero(d["batch"] == number)
-        chosen = np.concatenate([rng.permutation(batch[y[batch] == c])[:5] for c in range(6)])
-        rest = np.setdiff1d(batch, chosen)
-        stages.append(Stage(f"batch {number}", x[chosen], y[chosen], x[rest], y[rest]))
-    train, test = rng.permutation(d["base_train_idx"]), d["base_test_idx"]
-    original = Stage("base", x[:0], y[:0], x[test], y[test])
-    methods, calibration = [kt.LoRA(rank=8, layers="all"), kt.BiasOnly()], (x[train[:256]], y[train[:256]])
-    model = DATA / "models" / "gas_mlp_int8.tflite"
-    return Task("gas", model, methods, 20, calibration, (x[train], y[train]), original, tuple(stages), replayed=2, decay="linear")
-
-
-def speakers(draw: int) -> Task:
-    """Spoken digits of a new speaker, then of those whom the model knows through a microphone that muffles: five takes of each digit."""
-    d = np.load(DATA / "sets" / "fsdd_mfcc.npz")
-    x, y, rng = d["x"].astype(np.float32)[..., None], d["y"].astype(np.int32), np.random.default_rng(draw)
-    stages = []
-    for name, response in SPEAKERS.items():
-        mine = d["speaker"] == name
-        offsets = np.zeros((x.shape[2], 1), np.float32)
-        offsets[1], offsets[2] = response
-        chosen = np.concatenate([rng.choice(np.flatnonzero(mine & (y == c) & (d["take"] >= 25)), 5, replace=False) for c in range(10)])
-        judges = mine & (d["take"] < 25) & (d["take"] % 5 == 0)
-        stages.append(Stage(name, x[chosen] + offsets, y[chosen], x[judges] + offsets, y[judges]))
-    known = d["speaker"] != "nicolas"
-    train, test = rng.permutation(np.flatnonzero(known & (d["take"] >= 25))), np.flatnonzero(known & (d["take"] < 25) & (d["take"] % 5 == 1))
-    original = Stage("known speakers", x[:0], y[:0], x[test], y[test])
-    methods, model = [kt.LoRA(rank=4, layers="last:2"), kt.BiasOnly(layers="last:2")], DATA / "models" / "fsdd_dscnn_int8.tflite"
-    return Task("speakers", model, methods, 10, (x[train[:256]], y[train[:256]]), (x[train], y[train]), original, tuple(stages), keep="input")
-
-
-def digits(draw: int) -> Task:
-    """Handwritten digits 6 to 9, one after the other, behind a dense network that has seen 0 to 5: twenty samples of each."""
-    rows, rng = drawn_digits(), np.random.default_rng(draw)
-    (x, y), (test, test_y) = rows
-    known = np.flatnonzero(y < KNOWN)
-    stages = []
-    for c in range(KNOWN, 10):
-        chosen = rng.permutation(np.flatnonzero(y == c))[:20]
-        stages.append(Stage(f"digit {c}", x[chosen], y[chosen], test[test_y == c], test_y[test_y == c]))
-    seeds = rng.permutation(known)
-    original = Stage("0 to 5", x[:0], y[:0], test[test_y < KNOWN], test_y[test_y < KNOWN])
-    methods = [kt.Head(extra_classes=10 - KNOWN)]
-    return Task("digits", known_digits(), methods, 8, (x[known[:200]], y[known[:200]]), (x[seeds], y[seeds]), original, tuple(stages), True, 3)
-
-
-@cache
-def drawn_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Samples to learn from and samples to judge by: pixels [N, 64] of 0 to 16, and digits."""
-    rows = data.digits()
-    x, test = ((part.x.reshape(-1, 64).astype(np.float32) - data.ZERO_POINT) * np.float32(data.SCALE) for part in (rows.base, rows.test))
-    return (x, rows.base.y), (test, rows.test.y)
-
-
-@cache
-def known_digits() -> Path:
-    """A dense network of the digits 0 to 5."""
-    (x, y), _ = drawn_digits()
-    return base.write_model(x[y < KNOWN], y[y < KNOWN], Path(tempfile.mkdtemp()) / "known_digits.tflite")
-
-
 TASKS: dict[str, Callable[[int], Task]] = {"gas": gas, "speakers": speakers, "digits": digits}
 TITLES = {"gas": "A sensor that drifts", "speakers": "Speakers one after another", "digits": "Classes one after another"}
 RATES: dict[str, dict[str, float]] = {
@@ -211,6 +99,11 @@ class Course:
     @property
     def last(self) -> float:
         return float(self.accuracy[-1].mean())
+
+    @property
+    def of_all(self) -> float:
+        """Behind the last stage: of all samples that judge, each of which counts once."""
+        return float(self.accuracy[-1] @ self.sizes / self.sizes.sum())
 
     @property
     def transfer(self) -> float:
@@ -260,15 +153,24 @@ def rate_of(name: str, way: Way) -> float:
     return RATES[name]["joint" if way.joint and not way.at_buffer_rate else "buffer" if way.samples or way.joint else "naive"]
 
 
-def courses(name: str, way: Way, draws: Sequence[int], rate: float, changes: dict[str, Any] | None = None) -> list[Course]:
-    """One for each draw. The calibration of the first draw serves all, so that they share a build."""
-    found: list[Course] = []
+def courses(title: str, make: Callable[[int], Task], way: Way, draws: Sequence[int], rate: float, finished: Finished) -> list[Course]:
+    """One for each draw. title: what is made, by which draws that are finished are known. The calibration of the first draw serves all, so that they
+    share a build."""
+    key = f"{title}|{way.name}|{rate:g}"
+    missing = [draw for draw in draws if (key, draw) not in finished.draws]
     with tempfile.TemporaryDirectory() as folder:
-        tasks = [replace(TASKS[name](draw), **(changes or {})) for draw in draws]
-        build = built(tasks[0], way, Path(folder))
-        for draw, task in zip(draws, tasks, strict=True):
-            found.append(course(task, build, way, rate, draw))
-    return found
+        build = built(make(draws[0]), way, Path(folder)) if missing else None
+        for draw in missing:
+            assert build is not None
+            c = course(make(draw), build, way, rate, draw)
+            finished.keep((key, draw), [c.accuracy.tolist(), c.sizes.tolist(), c.bytes])
+    kept = [finished.draws[key, draw] for draw in draws]
+    return [Course(np.array(accuracy), np.array(sizes), size) for accuracy, sizes, size in kept]
+
+
+def of_task(name: str, way: Way, draws: Sequence[int], finished: Finished) -> list[Course]:
+    """Of one of TASKS, at its rates."""
+    return courses(name, TASKS[name], way, draws, rate_of(name, way), finished)
 
 
 def below(joint: Sequence[Course], other: Sequence[Course]) -> tuple[float, float]:
@@ -355,15 +257,19 @@ def instructions(task: Task, build: kt.Build) -> tuple[int, int]:
         return new, device.stats()["instructions"]
 
 
-def comparison(draws: Sequence[int]) -> list[str]:
+def comparison(draws: Sequence[int], finished: Finished) -> list[str]:
     """The methods with the same buffer: bytes here and as frameworks keep them, instructions counted on an emulated Cortex-M4, accuracy."""
     way, lines = HALVED, list[str]()
     lines += ["| trained | bytes here | as frameworks keep it | instructions a step | a replayed step | accuracy | backward transfer | update |"]
     lines += ["|---" * 8 + "|"]
     for title, methods in METHODS.items():
-        found = courses("gas", way, draws, METHOD_RATES[title], {"methods": methods})
+
+        def make(draw: int, methods: Sequence[Method] = methods) -> Task:
+            return replace(gas(draw), methods=methods)
+
+        found = courses(f"gas, {title}", make, way, draws, METHOD_RATES[title], finished)
         with tempfile.TemporaryDirectory() as folder:
-            task = replace(gas(draws[0]), methods=methods)
+            task = make(draws[0])
             build = built(task, way, Path(folder))
             counted = instructions(task, build)
             report = build.report
@@ -375,12 +281,52 @@ def comparison(draws: Sequence[int]) -> list[str]:
     return lines
 
 
-def page(found: dict[str, dict[Way, list[Course]]], compared: list[str], once: float, halved: float) -> str:
-    """docs/field/continual.md. once: of the digits with one replayed sample for each new one; halved: of the speakers in four bits."""
+ORDERS: dict[str, tuple[str, Callable[[int], Task]]] = {
+    "gas sensors, batches 6, 5, 4, 3": ("gas", lambda draw: gas(draw, (6, 5, 4, 3))),
+    "gas sensors, batches 5, 3, 6, 4": ("gas", lambda draw: gas(draw, (5, 3, 6, 4))),
+    "speakers jackson, lucas, george, nicolas": ("speakers", lambda draw: speakers(draw, ("jackson", "lucas", "george", "nicolas"))),
+    "digits 9, 8, 7, 6": ("digits", lambda draw: digits(draw, (0, 1, 2, 3, 4, 5, 9, 8, 7, 6))),
+    "digits 0, 1, 2, 3 behind 4 to 9": ("digits", lambda draw: digits(draw, (4, 5, 6, 7, 8, 9, 0, 1, 2, 3))),
+    "digits 3, 5, 7, 9 behind 0, 1, 2, 4, 6, 8": ("digits", lambda draw: digits(draw, (0, 1, 2, 4, 6, 8, 3, 5, 7, 9))),
+    "patients 106, 116, 105, 114": ("speakers", patients),
+    "patients 114, 105, 116, 106": ("speakers", lambda draw: patients(draw, (114, 105, 116, 106))),
+}
+"""What comes in another order, or is none of the tasks above; the task whose rates it has."""
+ORDER_DRAWS = (0, 1, 2, 3)
+
+
+def orders(finished: Finished) -> str:
+    """A row an order: naive, a buffer and joint training; means of the draws."""
+    lines = ["| | naive | backward transfer | buffer | lowest | backward transfer | joint | buffer below joint, points |", "|---" * 8 + "|"]
+    for title, (rates, make) in ORDERS.items():
+        naive, buffer, joint = (
+            courses(title, make, way, ORDER_DRAWS, rate_of(rates, way), finished)
+            for way in (Way(), HALVED if rates == "gas" else BALANCED, Way(joint=True))
+        )
+        less, error = below(joint, buffer)
+        cells = [f"{mean([c.last for c in naive]):.3f}", f"{mean([c.transfer for c in naive]):+.3f}", f"{mean([c.last for c in buffer]):.3f}"]
+        cells += [f"{min(c.last for c in buffer):.3f}", f"{mean([c.transfer for c in buffer]):+.3f}", f"{mean([c.last for c in joint]):.3f}"]
+        lines.append(f"| {title} | {' | '.join(cells)} | {less:.1f} ± {error:.1f} |")
+        click.echo(lines[-1])
+    return section("Other orders", ORDERS_ABOUT.format(draws=len(ORDER_DRAWS)), lines)
+
+
+def section(title: str, about: str, lines: Sequence[str]) -> str:
+    """Of the page: a heading, words and a table."""
+    return "\n".join([f"## {title}", "", wrapped(about), "", *lines])
+
+
+def page(found: dict[str, dict[Way, list[Course]]], parts: Sequence[str], once: float, halved: float, filled: Sequence[Course]) -> str:
+    """docs/field/continual.md. parts: sections that stand by themselves. once: of the digits with one replayed sample for each new one; halved: of
+    the speakers in four bits; filled: of the digits, whose buffer is full at first."""
     about = wrapped(ABOUT.format(gas=len(DRAWS["gas"]), other=len(DRAWS["digits"]), chosen=len(CHOSEN_ON["gas"])))
     lines = ["# Continual learning", "", about, "", "![accuracy behind each stage](continual.svg)", ""]
     last = {(name, way): mean([c.last for c in all_of]) for name, ways in found.items() for way, all_of in ways.items()}
-    failed = FAILED.format(replayed=once, usual=last["digits", BALANCED], halved=halved, speakers=last["speakers", BALANCED]).split("@")
+    usual = found["digits"][BALANCED]
+    numbers = {"replayed": once, "usual": last["digits", BALANCED], "halved": halved, "speakers": last["speakers", BALANCED]}
+    numbers |= {"filled": mean([c.last for c in filled]), "filled_of_all": mean([c.of_all for c in filled])}
+    numbers |= {"of_all": mean([c.of_all for c in usual]), "filled_known": mean([float(c.accuracy[-1, 0]) for c in filled])}
+    failed = FAILED.format(**numbers, known=mean([float(c.accuracy[-1, 0]) for c in usual])).split("@")
     short, whole = (below(found["gas"][Way(joint=True)], found["gas"][way]) for way in (HALVED, BALANCED))
     reached = REACHED.format(
         bytes=found["gas"][HALVED][0].bytes,
@@ -395,11 +341,7 @@ def page(found: dict[str, dict[Way, list[Course]]], compared: list[str], once: f
         lines += [f"## {TITLES[name]}", "", wrapped(INTRODUCTIONS[name]), "", *table(name, ways), ""]
         lines += [wrapped(reached), ""] if name == "gas" else []
     lines += [
-        "## What it costs",
-        "",
-        wrapped(COSTS),
-        "",
-        *compared,
+        "\n\n".join(parts),
         "",
         "## What did not work",
         "",
@@ -430,6 +372,13 @@ INTRODUCTIONS = {
         epochs. The last layer alone is trained, with room for four classes (`kt.Head(extra_classes=4)`), each opened by its first sample; an entry is
         what the frozen layers make of a sample, 32 bytes. Three replayed samples for each new one.""",
 }
+ORDERS_ABOUT = """
+The same recipe where nothing was chosen: other orders, other digits, and heart beats (MIT-BIH), of which a network knows seven patients. Patient 106,
+whom it never saw, comes with three that it knows under other electrodes: reversed for 116, half the gain for 105, twice the gain for 114; ten beats
+of each kind, 10 epochs, biases and LoRA of rank 4 on all layers, one replayed input for each new one, and the rates of the speakers. Means of
+{draws} draws, and the lowest of them with a buffer, behind the last stage; the buffer is that of the table of the task (class balanced 120 in four
+bits for gas sensors, 60 else), beside joint training at its own rate.
+"""
 COSTS = """
 The model of the gas sensors, with a class-balanced buffer of 120 in four bits, by what is trained; mean of eight draws. Bytes here are arena and
 state, the buffer included; as frameworks keep it is the same training planned with float32 values and all activations kept, without a buffer.
@@ -448,7 +397,9 @@ begins anew in each stage with all that the buffer holds, and lower rates from s
 than 60 in eight.
 @
 A buffer that samples of the original domain fill: what comes later replaces it one by one, and each stage is held by a few samples alone. Half of it
-was better on the draws of choice in all three tasks.
+was better on the draws of choice in all three tasks, where each stage counts once. Here the digits end at {filled:.3f} with a full buffer of 60,
+at {usual:.3f} with one filled by half; of all digits, each image counted once, {filled_of_all:.3f} and {of_all:.3f} are read right, of those known
+before {filled_known:.3f} and {known:.3f}. Where what was known matters more than what is new, fill all of it, as `make continual-digits` does.
 @
 Four bits a value where a buffer is not what is short: speakers end at {halved:.3f} with 120 inputs in four bits, at {speakers:.3f} with 60 in eight.
 @
@@ -471,24 +422,37 @@ its labels were refused from then on; now it is the lowest bias that there is.
 @click.command()
 @click.option("--choose", is_flag=True, help="Print what the candidates of rates bring on the draws kept for that.")
 @click.option("--task", "names", multiple=True, type=click.Choice(list(TASKS)), help="Task of --choose; all without it.")
+@click.option("--part", type=click.Choice(["orders", "costs"]), help="One section alone; with --write, into the page that is there.")
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
 @click.option("--write", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder of the page and its picture.")
-def main(choose: bool, names: tuple[str, ...], folder: Path | None) -> None:
+def main(choose: bool, names: tuple[str, ...], part: str | None, results: Path | None, folder: Path | None) -> None:
     """Learn in stages by every way; print the page."""
+    finished = Finished(results)
     if choose:
         for name in names or TASKS:
             for way in (Way(), Way(60), BALANCED, HALVED, Way(joint=True)):
                 for rate in CANDIDATES:
-                    found = courses(name, way, CHOSEN_ON[name], rate)
+                    found = courses(name, TASKS[name], way, CHOSEN_ON[name], rate, finished)
                     click.echo(f"{name} {way.name} {rate:g}: {mean([c.last for c in found]):.3f} {mean([c.transfer for c in found]):+.3f}")
         return
-    found = {name: {way: courses(name, way, DRAWS[name], rate_of(name, way)) for way in ways(name)} for name in TASKS}
-    once = courses("digits", BALANCED, DRAWS["digits"], rate_of("digits", BALANCED), {"replayed": 1})
-    halved = courses("speakers", HALVED, DRAWS["speakers"], rate_of("speakers", HALVED))
-    text = page(found, comparison(DRAWS["gas"][:8]), *(mean([c.last for c in part]) for part in (once, halved)))
+    parts = [] if part == "costs" else [orders(finished)]
+    parts += [] if part == "orders" else [section("What it costs", COSTS, comparison(DRAWS["gas"][:8], finished))]
+    if part is not None:
+        click.echo(parts[0])
+        if folder is not None:
+            path = folder / "continual.md"
+            path.write_text(with_section(path.read_text(), parts[0]))
+        return
+    of_all = {name: {way: of_task(name, way, DRAWS[name], finished) for way in ways(name)} for name in TASKS}
+    digit_draws, rate = DRAWS["digits"], rate_of("digits", BALANCED)
+    once = courses("digits, one replayed", lambda draw: replace(digits(draw), replayed=1), BALANCED, digit_draws, rate, finished)
+    filled = courses("digits, full buffer", lambda draw: replace(digits(draw), share=1.0), BALANCED, digit_draws, rate, finished)
+    halved = of_task("speakers", HALVED, DRAWS["speakers"], finished)
+    text = page(of_all, parts, mean([c.last for c in once]), mean([c.last for c in halved]), filled)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "continual.md").write_text(text)
-        (folder / "continual.svg").write_text(picture(found))
+        (folder / "continual.svg").write_text(picture(of_all))
     click.echo(text)
 
 

@@ -23,6 +23,8 @@ PARTS = 5
 """The networks are dealt into so many parts, of which one at a time is left out."""
 MOST = 8
 """Units of work of a form; of one with fewer than 12 calls 3."""
+TRIED = 16
+"""Units of work that are tried as the next one."""
 WORTH = 0.97
 """Share of the squared error that a further unit of work may leave."""
 
@@ -66,7 +68,7 @@ def _form(rows: Sequence[Row], mine: Sequence[int]) -> Form:
     parts = _parts([rows[i][0] for i in mine])
     chosen, errors, every = list[int](), wanted**2, _distinct(matrix)
     while len(chosen) < (MOST if len(mine) >= 12 else 3):
-        tried = [(_left_out(matrix[:, [*chosen, j]], wanted, parts), j) for j in every if j not in chosen]
+        tried = [(_left_out(matrix[:, [*chosen, j]], wanted, parts), j) for j in _promising(matrix, wanted, chosen, every)]
         best, j = min(tried, key=lambda t: float(t[0].sum()), default=(errors, -1))
         if j < 0 or best.sum() > WORTH * errors.sum():
             break
@@ -89,11 +91,20 @@ def _parts(networks: Sequence[int]) -> Any:
 
 def _distinct(matrix: Any) -> list[int]:
     """Columns that say something, of equal ones the first."""
-    found = list[int]()
+    found: dict[bytes, int] = {}
     for j in np.flatnonzero(matrix.max(0) > 0).tolist():
-        if not any(np.allclose(matrix[:, j], matrix[:, k], rtol=1e-6, atol=0) for k in found):
-            found.append(j)
-    return found
+        column = matrix[:, j]
+        found.setdefault(np.round(column / column.max(), 7).tobytes(), j)
+    return list(found.values())
+
+
+def _promising(matrix: Any, wanted: Any, chosen: Sequence[int], every: Sequence[int]) -> list[int]:
+    """Of the columns those that alone leave least of what the chosen ones leave."""
+    others = [j for j in every if j not in chosen]
+    left = wanted - matrix[:, chosen] @ _solved(matrix[:, chosen], wanted) if chosen else wanted
+    columns = matrix[:, others]
+    gain = (left @ columns).clip(0) ** 2 / (columns**2).sum(0)
+    return [others[place] for place in np.argsort(-gain, kind="stable")[:TRIED].tolist()]
 
 
 def _left_out(matrix: Any, wanted: Any, parts: Any) -> Any:

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import continual
+import continual_tasks
 import scenarios
 from adaptation_table import FULL, HEADINGS, LOW, STANDARD, WAYS, AdaptationCase, Way, rows_of, table
+from finished import Finished
 from prose import wrapped
 
 import kilotune as kt
 
 DRAWS = (0, 1, 2)
-ROOM = kt.Head(extra_classes=10 - continual.KNOWN)
+ROOM = kt.Head(extra_classes=10 - continual_tasks.KNOWN)
 FRONT = "dense_1,dense_2"
 """The layers of the digits' network in front of the one with room."""
 GROWING = (
@@ -101,7 +102,7 @@ def case_of(name: str, draws: Sequence[int]) -> tuple[AdaptationCase, float]:
 
 def _growing(draws: Sequence[int]) -> tuple[AdaptationCase, float]:
     """The digits one after the other."""
-    tasks = {draw: continual.digits(draw) for draw in draws}
+    tasks = {draw: continual_tasks.digits(draw) for draw in draws}
     first = tasks[draws[0]]
 
     def score(device: kt.Device, draw: int) -> float:
@@ -128,31 +129,26 @@ and as many epochs. Low-memory ways update with each sample; "standard" and "ful
 state holds them, but where the text says otherwise. Nothing was chosen on these draws. Tables of [meters](meters.md#what-it-costs), of [adaptation
 without labels](labels.md#what-it-takes) and of [an autoencoder](maintenance.md#what-it-takes) stand on their pages.
 """
-SINCE = """
-Each table was printed by a run of its own. The first three were before two changes of kernels: LoRA's addend is now a part of what a layer's sums
-start from, and the delta of all weights is merged into the weights of convolutions ([kernels](../internals/kernels.md)). Rows of LoRA and, in the
-second and third table, of all weights are of the kernels before: convolutions take fewer instructions now, bytes are others, and all weights may
-score a little differently.
-"""
-"""What is to be known of the page as it is; empty once all of it is printed again."""
 
 
 @click.command()
 @click.option("--only", "names", multiple=True, type=click.Choice(list(PAGES)), help="Some of the tables; printed, not written.")
 @click.option("--draw", "draws", multiple=True, type=int, default=DRAWS, show_default=True)
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep scores in this file, and take those that it has.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page into a file.")
-def main(names: tuple[str, ...], draws: tuple[int, ...], write: Path | None) -> None:
+def main(names: tuple[str, ...], draws: tuple[int, ...], results: Path | None, write: Path | None) -> None:
     """Adapt every model in every way and print the page."""
     warnings.simplefilter("ignore", kt.DataWarning)  # a stage of one class lacks the others
     parts = [
         "# What adapting takes", "    make bench-field-costs", f"Printed on {datetime.date.today().isoformat()}.",
-        wrapped(INTRODUCTION.format(draws=", ".join(map(str, draws)))), *([wrapped(SINCE)] if SINCE else []),
+        wrapped(INTRODUCTION.format(draws=", ".join(map(str, draws)))),
     ]  # fmt: skip
+    finished = Finished(results)
     for name in names or PAGES:
         asked = PAGES[name]
         case, before = case_of(name, draws)
         with tempfile.TemporaryDirectory() as folder:
-            rows = rows_of(case, Path(folder), asked.ways)
+            rows = rows_of(case, Path(folder), asked.ways, finished, name)
         words = f"{asked.about} Before adaptation the score is {before:.3f}. [The example](../../examples/{asked.example}/README.md)."
         part = f"## {asked.title}\n\n{wrapped(words)}\n\n{table(HEADINGS, rows)}"
         click.echo(part, nl=True)

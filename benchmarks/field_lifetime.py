@@ -9,6 +9,7 @@ each sample before anything is trained on it; where clips recur, of clips that a
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import cffi
 import click
 import numpy as np
 from numpy.typing import NDArray
-from prose import wrapped
+from prose import with_section, wrapped
 from scenarios import DATA, scenario_of
 
 import kilotune as kt
@@ -360,6 +361,11 @@ def slices_table(folder: Path, draw: int) -> str:
     return "\n".join(rows)
 
 
+def slices_section(table: str) -> str:
+    """Of the page: the table under its heading."""
+    return f"{SLICES_HEADING}\n\n{wrapped(SLICES.format(date=datetime.date.today()))}\n\n{table}"
+
+
 def built(year: Year, folder: Path, slices: int) -> kt.Build:
     """The model of a year, whose training steps are cut into slices of so many instructions."""
     return kt.build(kt.load(DATA / "models" / year.model), folder, method=METHODS, calibration=year.calibration, slice_instructions=slices)
@@ -369,12 +375,11 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
     """docs/field/lifetime.md"""
     parts = [
         "# A year of a device",
-        wrapped(f"""Printed by `make bench-field-lifetime`: {draws} draws of the order of the samples, of resets and of wrong labels.
-    {A_DAY} samples a day, each {LABEL_EVERY}th with a label; {RESETS} resets; in the shaded days ({FAILING.start} to {FAILING.stop - 1})
-    the instrument that gives the
+        wrapped(f"""Printed by `make bench-field-lifetime` on {datetime.date.today()}: {draws} draws of the order of the samples,
+    of resets and of wrong labels. {A_DAY} samples a day, each {LABEL_EVERY}th with a label; {RESETS} resets;
+    in the shaded days ({FAILING.start} to {FAILING.stop - 1}) the instrument that gives the
     labels fails, and they are random. Flash is {PAGES} pages of {PAGE:,} bytes. Biases and LoRA of rank 4 on every layer are trained.
     [How it is done](../how_to/lifetime.md)."""),
-        *([wrapped(SINCE)] if SINCE else []),
     ]
     parts.append(
         wrapped("""**No adaptation** leaves the model as it is. **Always** trains on each labelled sample as it comes and saves its state every night.
@@ -388,9 +393,7 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
         parts += [f"## {year.name.capitalize()}", wrapped(YEARS[name].__doc__ or ""), lives_table(lives)]
         parts.append(f"![{year.name}: accuracy and events of a year](lifetime_{name}.svg)")
     parts += [
-        "## Slices of a training step",
-        wrapped(SLICES),
-        slices,
+        slices_section(slices),
     ]
     parts += [
         "## Thresholds of drift",
@@ -403,14 +406,10 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
     return "\n\n".join(parts) + "\n"
 
 
-SLICES = """On an emulated Cortex-M4. A kernel that takes longer than a slice is cut by rows where it has rows, which takes memory and some
+SLICES_HEADING = "## Slices of a training step"
+SLICES = """On an emulated Cortex-M4, on {date}. A kernel that takes longer than a slice is cut by rows where it has rows, which takes memory and some
 instructions more; one without rows runs whole. Between two slices the model infers, with the bits of a model that is not trained meanwhile where
 several samples make an update."""
-SINCE = """
-The years were printed on 2026-11-27, the table of slices by itself (`--slices`) on 2026-11-28, before LoRA's addend became a part of what a layer's
-sums start from ([kernels](../internals/kernels.md)): steps of the spoken digits take fewer instructions now.
-"""
-"""What is to be known of the page as it is; empty once all of it is printed again."""
 WHAT_DID_NOT = (
     """Margins learned anew behind an adaptation, as distances are: the gas model was then used to being unsure, and the drift of batch 6
     was not seen.
@@ -431,7 +430,7 @@ WHAT_DID_NOT = (
 @click.command()
 @click.option("--draws", default=3, show_default=True, help=f"From {FIRST_DRAW} on.")
 @click.option("--only", default=None, help="One of the years.")
-@click.option("--slices", is_flag=True, help="Print the table of slices alone.")
+@click.option("--slices", is_flag=True, help="Print the table of slices alone; with --write, into the page that is there.")
 @click.option("--write", type=click.Path(path_type=Path), default=None, help="The page; pictures go beside it.")
 def main(draws: int, only: str | None, slices: bool, write: Path | None) -> None:
     """Live the years."""
@@ -439,7 +438,9 @@ def main(draws: int, only: str | None, slices: bool, write: Path | None) -> None
         raise SystemExit(f"{DATA} has no sets: set KILOTUNE_DATA")
     if slices:
         with tempfile.TemporaryDirectory() as scratch:
-            slices_table(Path(scratch), 0)
+            section = slices_section(slices_table(Path(scratch), 0))
+        if write is not None:
+            write.write_text(with_section(write.read_text(), section))
         return
     found: dict[str, dict[str, list[Life]]] = {}
     years: dict[str, Year] = {}

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import meter_page
 import numpy as np
 from finished import Finished
-from meter_page import page
+from meter_page import DEFAULT, OTHER, page
 from meters import CHANGES, METHODS, UNSEEN, Case, build, changed_meter, known, known_for_choosing, meter, trained
+from prose import with_section
 
 REHEARSED = 2.0
 BOARD = "qemu:mps2-an386"
@@ -39,6 +41,11 @@ def chosen_among() -> Iterator[Case]:
     """Of ScaleShift, on meters that are none of the reported ones: other rates, more and less rehearsed."""
     for ratio, rate in ((REHEARSED, None), (REHEARSED, 0.1), (REHEARSED, 0.3), (1.0, None), (4.0, None), (0.0, None)):
         yield from (Case("ScaleShift", name, 100, ratio, rate) for name in CHANGES)
+
+
+def others() -> Iterator[Case]:
+    """The default method on what the set has beside the three meters."""
+    yield from (Case(DEFAULT, name, images) for name in OTHER for images in (30, 100))
 
 
 def measure(case: Case, draw: int) -> dict[str, Any]:
@@ -87,13 +94,22 @@ def costs() -> dict[str, dict[str, int]]:
 @click.command()
 @click.option("--draws", type=click.IntRange(1, 3), default=3, show_default=True, help="Draws of the images.")
 @click.option("--choose", is_flag=True, help="Measure rates and rehearsal on changed images of a known meter, too.")
+@click.option("--others", "beside", is_flag=True, help="Other meters alone; with --write, into the page that is there.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
 @click.option("--finished-only", is_flag=True, help="Train nothing: write the page of what --results has.")
 @click.option("--write", type=click.Path(file_okay=False, path_type=Path), help="Write meters.md and meters.svg into this folder.")
-def main(draws: int, choose: bool, jobs: int, results: Path | None, finished_only: bool, write: Path | None) -> None:
+def main(draws: int, choose: bool, beside: bool, jobs: int, results: Path | None, finished_only: bool, write: Path | None) -> None:
     """Train on all meters in all ways and write the page."""
     finished = Finished(results)
+    if not finished_only:
+        run(list(others()), 1, jobs, finished)
+    if beside:
+        section = meter_page.others(finished.draws)
+        click.echo(section)
+        if write:
+            (write / "meters.md").write_text(with_section((write / "meters.md").read_text(), section), encoding="utf-8")
+        return
     if not finished_only:
         run([*reported(), *(chosen_among() if choose else ())], draws, jobs, finished)
         if ("costs", 0) not in finished.draws:

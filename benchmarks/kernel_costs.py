@@ -1,15 +1,16 @@
 """Instructions of every kernel, counted on networks of random layers and fitted: what `kilotune search --time` estimates with.
 
     make bench-kernel-costs                                       every kind of core; writes codegen/kiloc/forecast/costs
-    .venv/bin/python benchmarks/kernel_costs.py --core m4 --keep build/counts --again conv2d_lora
+    .venv/bin/python benchmarks/kernel_costs.py --core m4 --keep build/counts
     .venv/bin/python benchmarks/kernel_costs.py --core m4 --keep build/counts --only conv2d_lora
 
 Networks of random layers (`random_networks.py`) are trained by random methods. Each call of the training step and of the update is counted under
-QEMU, in the third step, and for each kernel the instructions are fitted over what `kiloc.forecast.work` says of a call (`cost_fit.py`). With
-`--keep` a folder keeps the counts: after a kernel has changed, `--again` with a part of its name counts only the networks that call it. Where no
-counts are kept, `--only` counts those alone, fits that kernel, and leaves the lines of other kernels as they are. No real
-model is among the networks: `benchmarks/step_time.py` checks the estimate on those. Programs for Cortex-M0+ run on a larger machine, which
-executes the same instructions and has room.
+QEMU, in the third step, and for each kernel the instructions are fitted over what `kiloc.forecast.work` says of a call (`cost_fit.py`). Which
+kernels a network calls is foreseen without a build: those networks are counted first that call what was counted least. With `--keep` a folder
+keeps the counts beside a digest of the machine code of their kernel (`kernel_code.py`): after a kernel has changed, its counts are left out, and
+only networks that are wanted for it are counted. `--only` counts for kernels with a part of their name, fits those, and leaves the lines of
+others as they are. No real model is among the networks: `benchmarks/step_time.py` checks the estimate on those. Programs for Cortex-M0+ run on a
+larger machine, which executes the same instructions and has room.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import repeat
 from pathlib import Path
@@ -30,6 +32,7 @@ import click
 import numpy as np
 import speed
 from cost_fit import Row, fitted
+from kernel_code import codes
 from random_networks import SHAPES_FROM, network, trained
 
 import kilotune as kt
@@ -46,9 +49,19 @@ KINDS = {"m0": "armv6m", "m3": "armv7m", "m4": "dsp", "m55": "mve", "rv32": "tri
 """Core that is counted -> kernels that the table is of."""
 RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
 FOLDER = Path(__file__).resolve().parents[1] / "codegen" / "kiloc" / "forecast" / "costs"
-NETWORKS = "0-183"
+NETWORKS = "0-362"
 """Of `random_networks.py`."""
+CALLS = 25
+"""Of a form that are wanted."""
+Count = tuple[str, int, str]
+"""Of a call: kernel, instructions, and the digest of the kernel's code."""
+Calls = list[tuple[str, dict[str, float]]]
+"""Form and work of each call of a network."""
 STEP = re.compile(r"\bkt_\w+")
+LANGUAGE = ("-std=gnu99", "-ffp-contract=off", "-fno-common")
+TARGET = "kt/target.h"
+OPTIONS = ("-O2", "-ffunction-sections", "-fdata-sections", *LANGUAGE)
+"""Of the compiler."""
 
 
 # ---- Counting ----
@@ -93,7 +106,7 @@ def _run(build: kt.Build, core: str, rig: Any, objects: Path, model: str, main: 
         folder = Path(name)
         (folder / "model.c").write_text(model)
         (folder / "main.c").write_text(main)
-        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *(f"-I{build.directory / i}" for i in m["include"])]
+        flags = [*LANGUAGE, *(f"-I{build.directory / i}" for i in m["include"])]
         sources = [str(folder / "main.c"), str(folder / "model.c"), *runtime(build, core, rig, flags, objects)]
         elf = str(folder / "model.elf")
         if rig.link(core, ["-o", elf, *flags, *sources]):
@@ -105,17 +118,25 @@ def _run(build: kt.Build, core: str, rig: Any, objects: Path, model: str, main: 
 
 
 def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str], folder: Path) -> list[str]:
-    """Objects of the runtime, compiled once a core. folder: keeps them, for each state of the runtime."""
-    folder = folder / digest()
-    folder.mkdir(parents=True, exist_ok=True)
+    """Objects of the runtime, compiled once a core and for each header that says what builds leave out."""
+    folder = variant(build, folder)
     found = []
-    compiler = [*rig.compiler(core), "-O2", "-ffunction-sections", "-fdata-sections", *flags]
+    compiler = [*rig.compiler(core), *OPTIONS, *flags]
     for source in (s for s in build.manifest["sources"] if s.startswith("runtime/")):
         target = folder / f"{source.replace('/', '-')}.o"
         if not target.exists():
             subprocess.run([*compiler, "-c", str(build.directory / source), "-o", str(target)], check=True)
         found.append(str(target))
     return found
+
+
+def variant(build: kt.Build, folder: Path) -> Path:
+    """Where objects of this state of the runtime lie that are compiled with the target.h of this build, beside that header."""
+    header = (build.directory / "runtime" / "include" / TARGET).read_text()
+    place = folder / digest() / hashlib.sha256(header.encode()).hexdigest()[:8]
+    (place / TARGET).parent.mkdir(parents=True, exist_ok=True)
+    (place / TARGET).write_text(header)
+    return place
 
 
 @cache
@@ -135,22 +156,21 @@ def counter(core: str) -> Any:
     return rig
 
 
-def measured(seed: int, core: str, objects: Path) -> list[tuple[str, int]]:
-    """Kernel and instructions of each call of one network; none where it cannot be trained so, which is said."""
+def measured(seed: int, core: str, objects: Path) -> list[Count]:
+    """Each call of one network; none where it cannot be trained so, which is said."""
     try:
-        return _measured(seed, core, objects)
+        with tempfile.TemporaryDirectory() as name:
+            model, methods, setting = drawn(seed, core, Path(name))
+            build = kt.build(
+                model, Path(name) / "b", method=methods, optimizer=setting.optimizer, accumulate=setting.accumulate, target=setting.target,
+                measure=False,
+            )  # fmt: skip
+            found = counted(build, core, counter(core), objects / core)
+            code = _codes(variant(build, objects / core), objdump(core), digest())
     except (CompileError, click.ClickException) as error:
         print(f"network {seed} on {core}: {error}", flush=True)
         return []
-
-
-def _measured(seed: int, core: str, objects: Path) -> list[tuple[str, int]]:
-    with tempfile.TemporaryDirectory() as name:
-        model, methods, setting = drawn(seed, core, Path(name))
-        build = kt.build(
-            model, Path(name) / "b", method=methods, optimizer=setting.optimizer, accumulate=setting.accumulate, target=setting.target, measure=False
-        )
-        return counted(build, core, counter(core), objects / core)
+    return [(symbol, count, code[symbol]) for symbol, count in found]
 
 
 def drawn(seed: int, core: str, folder: Path) -> tuple[kt.Model, list[Method], Setting]:
@@ -163,34 +183,81 @@ def drawn(seed: int, core: str, folder: Path) -> tuple[kt.Model, list[Method], S
     return model, methods, Setting(optimizer=optimizer, accumulate=accumulate, target=speed.CORES[core])
 
 
-def rows_of(seed: int, core: str, real: Sequence[tuple[str, int]], some: bool = False) -> list[Row] | None:
-    """The calls of a network with their work; None where they are not those that the forecast foresees. some: those that are will do."""
+def code_of(core: str, folder: Path) -> dict[str, set[str]]:
+    """Kernel -> digests of its code as the runtime has it now, one for each header that builds have had. folder: objects of all its states."""
+    sources = {f"{p.relative_to(RUNTIME.parent)}.o".replace("/", "-"): p for p in (RUNTIME / "src").rglob("*.c")}
+    names, found = {path.name for path in folder.glob("*/*/*.o")} & set(sources), dict[str, set[str]]()
+    for header in {path.read_text(): path for path in sorted(folder.glob(f"*/*/{TARGET}"))}.values():
+        place = folder / digest() / header.parents[1].name
+        (place / TARGET).parent.mkdir(parents=True, exist_ok=True)
+        (place / TARGET).write_text(header.read_text())
+        compiler = [*counter(core).compiler(core), *OPTIONS, f"-I{place}", f"-I{RUNTIME / 'include'}"]
+        for name in sorted(names):
+            if not (place / name).exists():
+                subprocess.run([*compiler, "-c", str(sources[name]), "-o", str(place / name)], check=True)
+        for symbol, code in _codes(place, objdump(core), digest()).items():
+            found.setdefault(symbol, set()).add(code)
+    return found
+
+
+def objdump(core: str) -> str:
+    """The disassembler of a core."""
+    return str(counter(core).compiler(core)[0]).replace("gcc", "objdump")
+
+
+def _codes(folder: Path, program: str, state: str) -> dict[str, str]:
+    return _codes_of(folder, program, state, len(list(folder.glob("*.o"))))
+
+
+@cache
+def _codes_of(folder: Path, program: str, state: str, objects: int) -> dict[str, str]:
+    return codes(folder, program)
+
+
+def foreseen(seed: int, core: str) -> Calls:
+    """The calls of a network; none where it cannot be trained as it would be."""
     try:
         with tempfile.TemporaryDirectory() as name:
-            foreseen = calls(*drawn(seed, core, Path(name)))
+            return calls(*drawn(seed, core, Path(name)))
     except CompileError:
         return []
-    alike = [symbol == expected.partition(" ")[0] for (symbol, _), (expected, _) in zip(real, foreseen, strict=False)]
-    if len(real) != len(foreseen) or not (some or all(alike)):
-        return None
-    return [(seed, expected, of, count) for (_, count), (expected, of), like in zip(real, foreseen, alike, strict=True) if like]
 
 
-def callers(seeds: Sequence[int], core: str, only: Sequence[str], pool: concurrent.futures.Executor) -> list[int]:
-    """The networks that call a kernel whose name has one of these parts in it, as forecast."""
-    return [seed for seed, names in zip(seeds, pool.map(foreseen_kernels, seeds, repeat(core)), strict=True) if any(_has(n, only) for n in names)]
+def rows_of(seed: int, expected: Calls, real: Sequence[Count], valid: Mapping[str, Collection[str]]) -> list[Row]:
+    """The calls that are those foreseen, of kernels whose code is the one that was counted."""
+    if len(real) != len(expected):
+        return []
+    alike = [symbol == name.partition(" ")[0] and code in valid.get(symbol, ()) for (symbol, _, code), (name, _) in zip(real, expected, strict=True)]
+    return [(seed, name, of, count) for (_, count, _), (name, of), like in zip(real, expected, alike, strict=True) if like]
 
 
-def foreseen_kernels(seed: int, core: str) -> set[str]:
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            return {form_.partition(" ")[0] for form_, _ in calls(*drawn(seed, core, Path(name)))}
-    except CompileError:
-        return set()
+def known_rows(networks: Mapping[int, Calls], known: Mapping[str, Sequence[Count]], valid: Mapping[str, Collection[str]]) -> list[Row]:
+    """Those of all networks. known: counts by the number of the network."""
+    return [row for seed, expected in networks.items() for row in rows_of(seed, expected, known.get(str(seed), []), valid)]
+
+
+def order(networks: Mapping[int, Calls], rows: Iterable[Row], only: Sequence[str], most: int) -> list[int]:
+    """Networks that are to be counted, the one first that has most calls of forms that lack some. rows: what is known."""
+    per = {seed: Counter(name for name, _ in found if _has(name.partition(" ")[0], only)) for seed, found in networks.items()}
+    wanted = {name: min(CALLS, count) for name, count in sum(per.values(), Counter[str]()).items()}
+    got, left, found = Counter(row[1] for row in rows), {seed for seed, names in per.items() if names}, list[int]()
+
+    def gain(seed: int) -> float:
+        new = sum(min(count, max(wanted[name] - got[name], 0)) / wanted[name] for name, count in per[seed].items())
+        return new / (len(networks[seed]) + 25)
+
+    while left and len(found) < most:
+        best = max(sorted(left), key=gain)
+        if gain(best) <= 0:
+            break
+        left.remove(best)
+        got.update(per[best])
+        found.append(best)
+    return found
 
 
 def _has(symbol: str, parts: Sequence[str]) -> bool:
-    return any(part in symbol for part in parts)
+    return not parts or any(part in symbol for part in parts)
 
 
 # ---- Fitting ----
@@ -220,47 +287,28 @@ def errors(rows: Sequence[Row]) -> Iterator[tuple[str, int, float, float]]:
 @click.option("--networks", default=NETWORKS, show_default=True, help="Numbers of random networks a core, as in 0-99,100-165.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps what was counted, and gives what it has.")
-@click.option(
-    "--again", default="", help="Of what is kept, networks are counted again that call a kernel whose name has this in it, as in conv2d_lora."
-)
-@click.option("--only", multiple=True, help="Count networks that call a kernel whose name has this in it, and fit such kernels alone.")
-@click.option("--changed/--unchanged", default=True, help="Count networks again of which some kernels are others now, or leave out those calls.")
-def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, again: str | None, only: tuple[str, ...], changed: bool) -> None:
+@click.option("--only", multiple=True, help="Count for kernels whose name has this in it, and fit such kernels alone.")
+@click.option("--most", default=120, show_default=True, help="Networks that are counted of a core; 0 fits what is kept.")
+def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, only: tuple[str, ...], most: int) -> None:
     """Count, fit, write the tables."""
     with tempfile.TemporaryDirectory() as name, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         for core in cores or tuple(KINDS):
-            counter(core)
-            seeds = callers(numbers(networks), core, only, pool) if only else numbers(networks)
-            kept = keep / f"{core}.json" if keep else None
-            known = _kept(kept, again) if kept else {}
-            if again:
-                known = {seed: real for seed, real in known.items() if not any(again in symbol for symbol, _ in real)}
-            found = dict(zip(seeds, pool.map(rows_of, seeds, repeat(core), [known.get(str(s), []) for s in seeds], repeat(not changed)), strict=True))
-            waiting = {s: pool.submit(measured, s, core, (keep or Path(name)) / "objects") for s in seeds if found[s] is None}
-            for seed, done in waiting.items():
+            (keep or Path(name)).mkdir(parents=True, exist_ok=True)
+            objects, kept = (keep or Path(name)) / "objects", keep / f"{core}.json" if keep else None
+            known: dict[str, list[Count]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
+            seeds = numbers(networks)
+            found = dict(zip(seeds, pool.map(foreseen, seeds, repeat(core)), strict=True))
+            waiting = order(found, known_rows(found, known, code_of(core, objects / core)), only, most)
+            for seed, done in {seed: pool.submit(measured, seed, core, objects) for seed in waiting}.items():
                 known[str(seed)] = done.result()
                 if kept:
                     kept.write_text(json.dumps(known))
-            if kept:
-                kept.with_suffix(".runtime").write_text(digest())
-            found |= dict(zip(waiting, pool.map(rows_of, waiting, repeat(core), [known[str(s)] for s in waiting], repeat(True)), strict=True))
-            rows = [row for part in found.values() for row in part or () if not only or _has(row[1].partition(" ")[0], only)]
+            rows = [row for row in known_rows(found, known, code_of(core, objects / core)) if _has(row[1].partition(" ")[0], only)]
             FOLDER.mkdir(exist_ok=True)
             written(fitted(rows), FOLDER / f"{KINDS[core]}.json", only)
-            for form_, count, share, other in sorted(errors(rows), key=lambda e: -e[2] * e[3]):
-                print(f"{core:4} {form_:50} {count:4} calls {100 * share:5.1f} % of all, off by {100 * other:5.1f} % with the other half", flush=True)
-
-
-def _kept(path: Path, again: str | None) -> dict[str, list[tuple[str, int]]]:
-    """Counts by network. Kernels may have changed since: then it has to be said which networks are counted again."""
-    mark = path.with_suffix(".runtime")
-    if again is None and path.exists() and not (mark.exists() and mark.read_text() == digest()):
-        raise click.ClickException(
-            f"{path}: the runtime has changed since; --again conv2d_lora counts networks with such a kernel again, --again kt_ all"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[tuple[str, int]]] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+            for form_, number, share, other in sorted(errors(rows), key=lambda e: -e[2] * e[3]):
+                said = f"{number:4} calls {100 * share:5.1f} % of all, off by {100 * other:5.1f} % with the other half"
+                print(f"{core:4} {form_:50} {said}", flush=True)
 
 
 def numbers(text: str) -> list[int]:

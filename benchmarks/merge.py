@@ -11,6 +11,7 @@ The loss is adapted minus merged, in points (1 point: 0.01 of the score). Exit c
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import datetime
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 from contenders import OURS
+from finished import Finished
 from numpy.typing import NDArray
 from prose import wrapped
 from rich.console import Console
@@ -92,17 +94,23 @@ def onnx_runtime(path: Path, x: NDArray[np.int8]) -> NDArray[np.int8]:
 @click.option("--scenario", "wanted", multiple=True, type=click.Choice(list(SCENARIOS)), default=WANTED, show_default=True)
 @click.option("--draws", type=click.IntRange(1, 5), default=3, show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
-def main(wanted: tuple[str, ...], draws: int, jobs: int, write: Path | None) -> None:
+def main(wanted: tuple[str, ...], draws: int, jobs: int, results: Path | None, write: Path | None) -> None:
+    finished = Finished(results)
     console = Console(width=160)
     rows: dict[tuple[str, str], list[Row]] = {}
     titles: dict[str, str] = {}
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        waiting = {pool.submit(measure, n, c, d): (n, c) for n in wanted for c in NAMES for d in range(draws)}
+        missing = finished.missing(tuple(f"{n}|{c}" for n in wanted for c in NAMES), draws)
+        waiting = {pool.submit(measure, *key.split("|"), draw): (key, draw) for key, draw in missing}
         for done in concurrent.futures.as_completed(waiting):
-            name, contender = waiting[done]
-            titles[name], row = done.result()
-            rows.setdefault((name, contender), []).append(row)
+            title, row = done.result()
+            finished.keep(waiting[done], [title, *map(float, dataclasses.astuple(row))])
+    for name in wanted:
+        for contender in NAMES:
+            of_draws = [finished.draws[f"{name}|{contender}", draw] for draw in range(draws)]
+            titles[name], rows[name, contender] = of_draws[0][0], [Row(*of_draw[1:]) for of_draw in of_draws]
     missed = []
     table = ["| | " + " | ".join(titles[n] for n in wanted) + " |", "|---" * (1 + len(wanted)) + "|"]
     for contender in NAMES:
@@ -123,13 +131,6 @@ def cell(rows: list[Row]) -> str:
     return f"{adapted:.4f} → {merged:.4f}: {np.mean(losses):+.2f} ± {np.std(losses):.2f} ({changed:.1f} %; ONNX {onnx:.4f})"
 
 
-SINCE = """
-Rows of full and sparse update are of the definition before, which multiplied by the delta beside the weights: convolutions, depthwise layers and
-fully connected layers of 8 rows or more now run with merged weights ([numbers](internals/numbers.md)), and merge exactly.
-"""
-"""What is to be known of the page as it is; empty once it is printed again."""
-
-
 def head(draws: int) -> list[str]:
     return [
         "# What merging costs",
@@ -148,7 +149,6 @@ def head(draws: int) -> list[str]:
             refused."""
         ),
         "",
-        *([wrapped(SINCE), ""] if SINCE else []),
     ]
 
 

@@ -23,6 +23,19 @@ def broken(sample: str) -> str:
     return "\n".join("\n".join(textwrap.wrap(line, WIDTH)) for line in sample.rstrip().split("\n"))
 
 
+LAST = "## What did not work"
+"""The last section of a page that has one."""
+
+
+def with_section(page: str, section: str) -> str:
+    """A page with one of its sections written anew, or in front of LAST where it has none like it. section: with its heading, "## ..."."""
+    before, heading, rest = page.partition(section.split("\n", 1)[0] + "\n")
+    if heading:
+        return f"{before}{section}\n\n## " + rest.split("\n## ", 1)[1]
+    before, heading, rest = page.partition(LAST)
+    return f"{before}{section}\n\n{heading}{rest}"
+
+
 def shown(command: str) -> str:
     """A command of the shell as code of a page, broken before options where it is long."""
     parts = command.replace(" --", "\n--").split("\n")

@@ -109,7 +109,7 @@ def drawn(seed: int, files: Sequence[Path]) -> Draw:
     draw = Draw(seed, kind, model, options, float(rng.random()) if rng.random() < 0.4 else None, steps, inputs=inputs)
     draw.board = BOARDS[target] if rng.random() < ON_BOARDS else ""
     draw.sanitize = bool(rng.random() < SANITIZED)
-    draw.neighbour = str(rng.choice(("", "KT_RANK_FOUR", "KT_SMALL")))
+    draw.neighbour = str(rng.choice(("", "KT_RANK_FOUR")))
     return draw
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from attention_graph import Block
+from random_shapes import VARIED, VARIED_KINDS
 
 import kilotune as kt
 from kiloc.ir import Graph
@@ -47,6 +48,10 @@ STEMS_FROM, STEMS_KINDS = 136, ("stem", "stem", "deep")
 """And from this one on they are short and trained in all layers by one method: the first layers of networks, of few channels, and layers of many."""
 BEATS_FROM = 166
 """And from this one on they are convolutions along one axis, trained in the same ways."""
+VARIED_FROM = 184
+"""And from this one on they are of `random_shapes.py`, trained by one method or by many."""
+OPERATORS_FROM = 328
+"""And from this one on each has one more operator."""
 SEEN = 1000
 """Networks from this one on are of all kinds, and nothing is fitted to them."""
 CHANNELS = (3, 5, 8, 10, 12, 16, 17, 20, 24, 32, 33, 40, 48, 64, 96)
@@ -60,10 +65,13 @@ def network(seed: int) -> Graph:
     """Drawn by its number: convolutions (three of five), fully connected layers, attention."""
     rng = np.random.default_rng([19, seed])
     kinds = KINDS_OF_NETWORKS if seed < SMALL_FROM else SMALL_KINDS if seed < RARE_FROM else RARE_KINDS if seed < SHAPES_FROM else SHAPES_KINDS
-    kinds = kinds if seed < STEMS_FROM else STEMS_KINDS if seed < BEATS_FROM else ("beats",)
+    kinds = kinds if seed < STEMS_FROM else STEMS_KINDS if seed < BEATS_FROM else ("beats",) if seed < VARIED_FROM else VARIED_KINDS
+    kinds = kinds if seed < OPERATORS_FROM else ("operated",)
     if seed >= SEEN:
-        kinds = tuple(dict.fromkeys((*SHAPES_KINDS, *STEMS_KINDS, *KINDS_OF_NETWORKS, *SMALL_KINDS, *RARE_KINDS)))
+        kinds = tuple(dict.fromkeys((*SHAPES_KINDS, *STEMS_KINDS, *KINDS_OF_NETWORKS, *SMALL_KINDS, *RARE_KINDS, *VARIED_KINDS)))
     kind = kinds[seed % len(kinds)]
+    if kind in VARIED:
+        return VARIED[kind](seed, rng)
     if kind in SHAPES:
         return SHAPES[kind](Maker(f"random_{seed}", _input(kind, rng), seed), rng)
     if kind == "attention":
@@ -326,12 +334,14 @@ def trained(graph: Graph, seed: int) -> tuple[list[Method], Optimizer, int]:
     }
     if RARE_FROM <= seed < SHAPES_FROM and seed % len(RARE_KINDS) == RARE_KINDS.index("depthwise"):
         return [[kt.Full()], [kt.SparseUpdate()], [kt.ScaleShift()], [kt.BiasOnly()]][seed % 4], kt.SGD(), 1
-    if STEMS_FROM <= seed < SEEN:
+    if STEMS_FROM <= seed < VARIED_FROM:
         rank = int(rng.choice((1, 2, 4, 5, 7, 8)))
         if seed >= BEATS_FROM and kt.LoRA.sizes:
             rank = min(rank, *(kt.LoRA.sizes.largest(graph, node) for node in kt.LoRA.fitting(graph)))
         ways: list[list[Method]] = [[kt.LoRA(rank=rank)], [kt.Full()], [kt.SparseUpdate()], [kt.ScaleShift()], [kt.BiasOnly(), kt.LoRA(rank=rank)]]
         return ways[seed % (3 if seed >= BEATS_FROM else len(ways))], kt.SGD(), 1
+    if seed >= VARIED_FROM and seed // len(VARIED_KINDS) % 3:
+        return _few(rng, graph), kt.SGD(), 1
     if seed >= SMALL_FROM and (seed < SHAPES_FROM or seed // len(SHAPES_KINDS) % 2):
         return _few(rng), kt.SGD(), 1
     fitting = {name: {n.name for n in method.fitting(graph)} for name, (method, _) in makers.items()}
@@ -350,9 +360,12 @@ def trained(graph: Graph, seed: int) -> tuple[list[Method], Optimizer, int]:
     return methods or [kt.BiasOnly()], optimizer, 1 if rng.random() < 0.8 else 4
 
 
-def _few(rng: np.random.Generator) -> list[Method]:
+def _few(rng: np.random.Generator, graph: Graph | None = None) -> list[Method]:
+    """One method, or two. graph: whose layers take the rank."""
     last = str(rng.choice(("all", "last:1", "last:2", "last:3", "last:4")))
     rank = int(rng.choice((1, 2, 3, 4, 4, 6, 8, 9)))
+    if graph is not None and kt.LoRA.sizes:
+        rank = min(rank, *(kt.LoRA.sizes.largest(graph, node) for node in kt.LoRA.fitting(graph)), 16)
     ways: list[list[Method]] = [
         [kt.BiasOnly(layers=last)],
         [kt.Head()],

@@ -160,9 +160,7 @@ Made by `make bench-step-time` on {date}: {count} builds of real models. Instruc
 those that `kilotune search` estimates without a build. The costs of kernels come from networks of random layers (`make bench-kernel-costs`), none of
 these models among them. Programs for Cortex-M0+ run on a larger machine, which executes the same instructions and has room. An instruction is
 counted as one cycle in budgets of time: waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Which kinds of layers the
-random networks have was widened after these builds had been seen to be off: no network copies one of these models. Since kernels of the cores
-without DSP instructions last changed, costs of those kernels are fitted on a third of the networks (Cortex-M0+) and on half of them (Cortex-M3), and
-those of RISC-V are of the kernels before. Builds that were not counted on today's kernels are left out.
+random networks have was widened after these builds had been seen to be off: no network copies one of these models.
 """
 
 

@@ -35,6 +35,8 @@ BOARD = "qemu:mps2-an386"
 KNOWN_WORDS, KNOWN_TAKES, LESSONS, JUDGED = 8, 8, 5, 4
 EPOCHS, RATE, REPLAYED = 6, 0.1, 5
 BUFFER = kt.Replay(samples=80, policy="class_balanced")
+KEPT = BUFFER.samples // 2
+"""Old samples that the buffer begins with; all of it would leave less to what the owner teaches."""
 
 Samples = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -57,7 +59,7 @@ def stages(owner: Voice) -> list[tuple[str, Samples]]:
 def learn(device: kt.Device, old: Samples, taught: list[tuple[str, Samples]], judges: list[Samples], replayed: int, shown: bool) -> bytes:
     """Everything that the owner teaches; returns the state."""
     device.reset()
-    device.remember(old[0][: BUFFER.samples], old[1][: BUFFER.samples])
+    device.remember(old[0][:KEPT], old[1][:KEPT])
     for name, (x, y) in taught:
         if int(y[0]) not in device.open_classes():
             device.add_class(x[0])

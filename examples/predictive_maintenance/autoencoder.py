@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bearing import ORIGINAL, Features, features, vibration
+from bearing import ORIGINAL, RATE, Features, Signal, features, vibration
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
@@ -35,16 +35,19 @@ class Scaling:
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    rate: int = RATE
 
     def of(self, windows: NDArray[np.float64]) -> Features:
-        return np.clip((features(windows) - self.mean) / self.deviation, -RANGE, RANGE).astype(np.float32)
+        return np.clip((features(windows, self.rate) - self.mean) / self.deviation, -RANGE, RANGE).astype(np.float32)
 
 
-def write_model(path: Path) -> tuple[Scaling, Features]:
-    """Train on the healthy bearing of the original machine and write a .tflite file. Returns the scaling, and the samples it was trained on."""
-    windows = np.concatenate([vibration(ORIGINAL, TRAINED, 100 + n) for n in range(RECORDINGS)])
-    known = features(windows)
-    scaling = Scaling(known.mean(0).astype(np.float64), known.std(0).astype(np.float64))
+def write_model(path: Path, windows: Signal | None = None, rate: int = RATE) -> tuple[Scaling, Features]:
+    """Train on a healthy machine and write a .tflite file. Returns the scaling, and the samples it was trained on. windows [N, WINDOW]: of the
+    machine; None: of a simulated bearing."""
+    if windows is None:
+        windows = np.concatenate([vibration(ORIGINAL, TRAINED, 100 + n) for n in range(RECORDINGS)])
+    known = features(windows, rate)
+    scaling = Scaling(known.mean(0).astype(np.float64), known.std(0).astype(np.float64), rate)
     x = scaling.of(windows)
     network = MLPRegressor(hidden_layer_sizes=HIDDEN, alpha=1e-4, max_iter=EPOCHS, random_state=SEED)
     with warnings.catch_warnings():

@@ -98,12 +98,13 @@ def _ringing(machine: Machine, force: Signal) -> Signal:
     return np.asarray(np.convolve(force, answer)[: len(force)])
 
 
-def features(windows: Signal) -> Features:
-    """64 logarithms of energies [N, 64] of windows [N, 4096]: 32 bands of the spectrum, and 32 of the spectrum of the envelope above 1 kHz."""
+def features(windows: Signal, rate: int = RATE) -> Features:
+    """64 logarithms of energies [N, 64] of windows [N, 4096]: 32 bands of the spectrum, and 32 of the spectrum of the envelope above 1 kHz.
+    rate: samples a second."""
     spectrum = np.fft.rfft(windows * np.hanning(WINDOW), axis=1)
     energy = np.abs(spectrum) ** 2
     bands = np.array_split(energy[:, 1:], BANDS, axis=1)
-    frequency = np.fft.rfftfreq(WINDOW, 1 / RATE)
+    frequency = np.fft.rfftfreq(WINDOW, 1 / rate)
     analytic = np.zeros((len(windows), WINDOW), complex)
     analytic[:, : spectrum.shape[1]] = 2 * spectrum * (frequency > 1000)
     envelope = np.abs(np.fft.ifft(analytic, axis=1))

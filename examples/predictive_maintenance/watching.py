@@ -39,6 +39,19 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """scaling and known: of the model, and what it was trained on. factory: healthy windows of its machine that the first threshold is from.
+    original: that machine. title and site: another one."""
+
+    scaling: Scaling
+    known: Features
+    factory: Features
+    original: Site
+    title: str
+    site: Site
+
+
+@dataclass(frozen=True)
 class Seen:
     """Share of alarms that are false, of faults that are found, and how well scores part healthy from faulty (area under the ROC curve)."""
 

@@ -244,7 +244,16 @@ class _Run:
 
     def replayed(self, loss: float, crc: int) -> Difference | None:
         """A step on a sample of the replay buffer."""
-        got = self.host._replay_step()
+        try:
+            got = self.host._replay_step()
+        except DeviceError:
+            layout = self.host.manifest.replay
+            if layout is None or not layout.slow:
+                raise
+            what = "a replayed step goes back to a sample that slow memory held when the log began; no state has it"
+            raise DeviceError(
+                str(self.log.path), what, 'begin a log before the first remember(x, y), or build with kt.Replay(memory="state")'
+            ) from None
         self.steps += 1
         if np.float32(got).tobytes() != np.float32(loss).tobytes():
             return self.first_kernel("replay_step", f"the loss of a replayed step is {loss!r}, here {got!r}")

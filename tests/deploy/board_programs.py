@@ -9,9 +9,23 @@ from pathlib import Path
 from kilotune import boards, compilers, resources, toolchain
 from kilotune.devices.manifest import Manifest
 
+from .programs import SANITIZERS
+
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
 SECONDS = 120
 """The longest that a program may run."""
+BOARDS = {"mps2-an386": "cortex-m4", "riscv32-virt": "rv32imc"}
+"""Two compilers: what is tested on them is portable C on every core, and kernels have tests of their own."""
+
+
+def printed_on(
+    board: str, directories: Sequence[Path], source: Path, folder: Path, flags: Sequence[str] = (), here: Sequence[str] = SANITIZERS
+) -> str:
+    """What the program prints on one of BOARDS, or on this computer: "posix", with `here` for its flags."""
+    core = BOARDS.get(board)
+    compiler = compilers.cross_compiler(core).program if core else "gcc"
+    own = ("-Os", *compilers.library_flags(core)) if core else here
+    return printed(linked(directories, source, board, folder / board, compiler, ["-std=c99", *flags, *own]), board)
 
 
 def linked(directories: Sequence[Path], source: Path, board: str, output: Path, compiler: str, flags: Sequence[str], timer: bool = True) -> Path:

@@ -1,5 +1,5 @@
-/* A training that writes its own log into simulated flash, over a reset and a power cut; at the end the flash as hexadecimal digits. FAULT: the step in
- * front of which a bit of the state flips. */
+/* A training that writes its own log into simulated flash, over a reset, a power cut and a class that is added; at the end the flash as hexadecimal
+ * digits. FAULT: the step in front of which a bit of the state flips. */
 #include <string.h>
 
 #include "kt/recorder.h"
@@ -11,7 +11,7 @@
 #define FAULT (-1)
 #endif
 
-enum { PAGE = 512, PAGES = 16, WORD = 8, STEPS = 300, CUT = 100, RESET = 200 };
+enum { PAGE = 512, PAGES = 16, WORD = 8, STEPS = 300, CUT = 100, RESET = 200, ADDED = 282 };
 
 static uint64_t arena[TINY_ARENA_BYTES_TRAIN / 8 + 1], state[TINY_STATE_BYTES / 8 + 1];
 static uint64_t cells[PAGES * PAGE / 8];
@@ -61,12 +61,23 @@ static void put_wear(const kt_recorder *recorder)
     put(recorder->erasures, 8);
 }
 
+/* A sample of pseudo-random numbers; returns the seed of the next one. */
+static uint32_t draw(int8_t *x, uint32_t seed)
+{
+    for (int i = 0; i < TINY_INPUT_BYTES; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (int8_t)(seed >> 24);
+    }
+    return seed;
+}
+
 int main(void)
 {
     static kt_recorder recorder;
     static tiny_model m;
     int8_t x[TINY_INPUT_BYTES];
     uint32_t seed = 5, status = 0, failed = 0;
+    int32_t classes = 3;
     float loss;
     kt_board_init();
     memset(cells, 0, sizeof cells);
@@ -75,17 +86,20 @@ int main(void)
     status |= (uint32_t)tiny_set_learning_rate(&m, 0.2f);
     status |= (uint32_t)kt_recorder_set_learning_rate(&recorder, 0.2f);
     for (int step = 0; step < STEPS; step++) {
-        const kt_target target = {step % 3, NULL};
-        for (int i = 0; i < TINY_INPUT_BYTES; i++) {
-            seed = seed * 1664525u + 1013904223u;
-            x[i] = (int8_t)(seed >> 24);
+        seed = draw(x, seed);
+        if (step == ADDED) {
+            int32_t label;
+            status |= (uint32_t)tiny_add_class(&m, x, &label);
+            status |= (uint32_t)kt_recorder_add_class(&recorder, x, label);
+            classes = label + 1;
         }
+        const kt_target target = {step % classes, NULL};
         if (step == RESET) {
             status |= (uint32_t)tiny_resume(&m, arena, sizeof arena, state, sizeof state);
             status |= (uint32_t)kt_recorder_open(&recorder, &flash, &tiny_interface, state, 3);
         }
         if (step == FAULT) {
-            ((uint8_t *)state)[40] ^= 4;
+            m.state->logits_delta_master[3] ^= 64;
         }
         status |= (uint32_t)tiny_train_step(&m, x, &target, &loss);
         cut = step == CUT;
@@ -108,6 +122,7 @@ int main(void)
     }
     put(status, 2);
     put(failed, 2);
+    put((uint32_t)classes, 2);
     put_wear(&recorder);
     for (size_t i = 0; i < sizeof cells; i++) {
         put(((const uint8_t *)cells)[i], 2);

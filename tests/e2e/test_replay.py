@@ -34,6 +34,8 @@ CASES: dict[str, tuple[dict[str, Any], kt.Replay]] = {
     "accumulating": (LAST | {"accumulate": 4, "optimizer": kt.Adam(lr=0.01)}, kt.Replay(5)),
     "latents in slow memory": (LAST | {"slice_instructions": 500}, kt.Replay(6, policy="class_balanced", memory="slow")),
     "inputs in slow memory": (ALL | {"slice_instructions": 500}, kt.Replay(5, memory="slow")),
+    "inputs of four bits in slow memory": (ALL | {"slice_instructions": 500}, kt.Replay(7, memory="slow", bits=4)),
+    "latents of four bits in slow memory": (LAST | {"seed": 5}, kt.Replay(9, memory="slow", bits=4)),
     "beside moments in slow memory": (LAST | {"loss": "mse", "offload": "optimizer", "optimizer": kt.Adam(lr=0.01)}, kt.Replay(4, memory="slow")),
 }
 X = samples(tiny(), 40)
@@ -81,7 +83,10 @@ def _as_kept(build: kt.Build, x: Any) -> Any:
     return np.stack([unpack(pack(sample, least), len(sample), least) for sample in x])
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "latents of four bits"])
+FOUR_BITS = ("latents of four bits", "latents of four bits in slow memory")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in FOUR_BITS])
 def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt.Build]) -> None:
     """The labels and the number of every entry after each of 40 samples, and a step on a drawn entry as one on its sample."""
     build, replay = build_of(name), CASES[name][1]
@@ -131,15 +136,16 @@ def test_latents_of_four_bits(model: kt.Model, build_of: Callable[[str], kt.Buil
     least = lowest(model.graph.type(cut).zero_point)
     rest = replace(model, graph=after(model.graph, cut))
     alone = kt.build(rest, tmp_path / "rest", measure=False, calibration=latents, **CASES["latents of four bits"][0])
-    with build.open() as device, alone.open() as other:
+    packed = [pack(sample, least) for sample in latents[:9]]
+    with build.open() as device, build_of("latents of four bits in slow memory").open() as slow, alone.open() as other:
         device.remember(X[:9], LABELS[:9])
-        entries = device.replay_buffer().entries
-        assert entries.tolist() == [pack(sample, least).tolist() for sample in latents[:9]]
+        slow.remember(X[:9], LABELS[:9])
+        assert device.replay_buffer().entries.tolist() == [entry.tolist() for entry in packed]
         order = ReplayBuffer(9, seed=5, labels=[0] * 9)
         for _ in range(4):
             row = order.draw() or 0
-            loss = other.train_step(unpack(entries[row], latents[row].size, least), int(LABELS[row]))
-            assert device.replay_step() == loss
+            loss = other.train_step(unpack(packed[row], latents[row].size, least), int(LABELS[row]))
+            assert device.replay_step() == loss == slow.replay_step()
 
 
 def test_four_bits_keep_zero_and_are_off_by_half_a_step() -> None:
@@ -227,15 +233,18 @@ def test_a_state_from_outside_leads_nowhere_else(build_of: Callable[[str], kt.Bu
                 device.replay_step()
 
 
-def test_slow_memory_that_forgot_and_steps_that_were_left(build_of: Callable[[str], kt.Build]) -> None:
+def test_slow_memory_that_forgot_and_steps_that_were_left(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
     """An entry that is not the state's is not trained on; in the middle of a step no other begins, and no sample is taken."""
-    build = build_of("inputs in slow memory")
+    build = fresh("inputs in slow memory", model, tmp_path, 18)
     with build.open() as device, build.open() as other:
         device.remember(X[:5], LABELS[:5])
         kept = device.state()
         other.set_state(kept)
         with pytest.raises(kt.DeviceError, match="slow memory"):
             other.replay_step()
+        assert other.replay_buffer().held == 0
+        other.remember(X[:5], LABELS[:5])
+        other.fit(X[5:7], LABELS[5:7], replay=2, hold_out=0.0)
         assert device.replay_slice(1) is None
         for call in (device.replay_step, lambda: device.remember(X[:1], LABELS[:1]), lambda: device.train_slice(X[0], 0), device.apply):
             with pytest.raises(kt.DeviceError, match="step was left"):
@@ -248,6 +257,47 @@ def test_slow_memory_that_forgot_and_steps_that_were_left(build_of: Callable[[st
         device.replay_slice(1)
 
 
+def fresh(name: str, model: kt.Model, folder: Path, seed: int) -> kt.Build:
+    """A build whose library no other test has: slow memory of this computer outlives a device."""
+    options, replay = CASES[name]
+    return kt.build(model, folder / "fresh", replay=replay, measure=False, seed=seed, **options)
+
+
+def test_a_log_has_to_begin_before_slow_memory_is_filled(model: kt.Model, tmp_path: Path) -> None:
+    build = fresh("latents in slow memory", model, tmp_path, 17)
+    with build.open() as device:
+        with device.record(tmp_path / "whole"):
+            device.remember(X[:6], LABELS[:6])
+            device.replay_step()
+        with device.record(tmp_path / "late"):
+            device.replay_step()
+        with pytest.raises(kt.DeviceError, match="no state has it"):
+            kt.replay(tmp_path / "late", build.directory)
+        assert kt.replay(tmp_path / "whole", build.directory).equal
+
+
+def test_what_slow_memory_still_has_stays(build_of: Callable[[str], kt.Build]) -> None:
+    """A state of before: of entries that hold other classes by now none is trained on, and the others close up."""
+    with build_of("latents in slow memory").open() as device:
+        twin = ReplayBuffer(6, 3)
+        for i in range(40):
+            device.remember(X[i : i + 1], LABELS[i : i + 1])
+            twin.place(int(LABELS[i]))
+            if i == 5:
+                before, labels = device.state(), list(twin.labels)
+        lost = {entry for entry in range(6) if labels[entry] != twin.labels[entry]}
+        assert 0 < len(lost) < 6
+        device.set_state(before)
+        then = ReplayBuffer(6, 3, labels=labels)
+        then.drop(lost)
+        with pytest.raises(kt.DeviceError, match="remember"):
+            for _ in range(40):
+                device.replay_step()
+        assert device.replay_buffer().labels.tolist() == then.labels and then.labels
+        for _ in range(10):
+            device.replay_step()
+
+
 def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
     for wrong in (0, -3, 2**20, 1.5, True):
         with pytest.raises(kt.CompileError, match="whole number from 1"):
@@ -257,8 +307,6 @@ def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], t
             kt.Replay(3, **{name: "newest"})
     with pytest.raises(kt.CompileError, match="unknown"):
         kt.Replay(3, bits=5)
-    with pytest.raises(kt.CompileError, match="slow memory"):
-        kt.Replay(3, memory="slow", bits=4)
     refused: list[tuple[dict[str, Any], str]] = [
         ({"replay": kt.Replay(5)}, "nothing is trained"),
         (LAST | {"replay": 60}, "is no kt.Replay"),

@@ -13,6 +13,7 @@ from emitted import CASES, LORA, built
 from golden.reference import tiny
 from gradients.graphs import Maker
 
+import kiloc
 import kilotune as kt
 from kiloc.emit.c_names import Code
 from kiloc.emit.memory import arena_budget, check_slow_memory, resident_bytes
@@ -28,6 +29,7 @@ from kiloc.pipeline import compile_graph
 from kiloc.plan.lifetimes import scratch_name
 from kiloc.plan.paging import pages_of
 from kiloc.plan.slice import caller_buffers, kernel_call, scratch_bytes, update_bytes
+from kilotune import resources
 
 # ---- Facts of the header ----
 
@@ -250,6 +252,15 @@ def test_kernels_of_other_ranks_are_left_out_where_every_rank_is_four(rank: int,
     methods = (kt.LoRA(rank=rank, layers=("first", "second")),)
     text = compile_graph(tiny(), Options(target=target, methods=methods), "0").files["runtime/include/kt/target.h"]
     assert ("#define KT_RANK_FOUR " in text) is alone
+
+
+def test_what_the_header_of_a_target_defines_names_nothing_else() -> None:
+    """Sources of a build for size and of others are one runtime where two models share it."""
+    template = (Path(kiloc.__file__).parent / "emit" / "templates" / "target.h.j2").read_text()
+    defined = re.findall(r"^#define (KT_[A-Z_]+) ", template, re.MULTILINE)
+    assert {"KT_SMALL", "KT_RANK_FOUR"} <= {*defined}
+    for source in [*resources.runtime().rglob("*.[ch]")]:
+        assert not re.search(rf"\b({'|'.join(defined)})\s*=", source.read_text()), source
 
 
 def test_sources_of_packages_are_part_of_the_library() -> None:

@@ -129,6 +129,20 @@ def test_the_usual_sets_are_there(spaces: dict[str, Space]) -> None:
     assert {"bias all", "head", "lora r=1 last:1", "lora r=2 all", "bias all; lora r=2 all", "bias all; head"} <= names
 
 
+def test_series_of_sets_are_planned_as_far_as_they_fit(models: dict[str, kt.Model], spaces: dict[str, Space]) -> None:
+    """Fewer are planned for a narrow budget, and none that fits is missing; plans serve another search of the model."""
+    every = spaces["image"].candidates(Budget())
+    narrow = Budget(every[len(every) // 4].bytes)
+    first = spaces["image"]
+    again = Space(first.graph, first.sensitivity, first.setting)
+    usual = {c.set for c in first.usual(Budget()) if narrow.allows(c)}
+    assert usual <= {c.set for c in again.usual(narrow)} and len(again.plans) < 0.7 * len(first.usual(Budget()))
+    planned = again.candidates(narrow)
+    shared = Space(first.graph, first.sensitivity, first.setting, again.plans)
+    known = len(again.plans)
+    assert [c.bytes for c in shared.candidates(narrow)] == [c.bytes for c in planned] and len(again.plans) == known
+
+
 def test_what_one_would_train_by_hand_is_known(spaces: dict[str, Space]) -> None:
     space = spaces["tiny"]
     whole = space.candidate(TrainableSet.of([piece("head", "logits"), piece("bias", "first"), piece("bias", "second")]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from golden.reference import loaded_tiny, samples
 import kilotune as kt
 from kiloc.cores import CORES, kernels_of
 from kiloc.forecast import estimate, forecast
+from kiloc.forecast.geometry import geometry
 from kiloc.forecast.instructions import UNKNOWN, costs, taken
 from kiloc.forecast.work import form, work
 from kiloc.ir import interp
+from kiloc.ops._window import Window
 from kilotune import boards
 from kilotune.cli import main
 from kilotune.search import Search
@@ -27,6 +30,26 @@ from kilotune.search.setting import Setting
 from kilotune.search.trials import Outcome, Trial
 
 BOARD = "nano33ble"
+ROOT = Path(__file__).resolve().parents[2]
+GUESSED = """
+kt_adam8 kt_add_broadcast_s16 kt_add_broadcast_s8 kt_add_s16 kt_apply_gain_s8 kt_attention_gradient_one_pass_s8 kt_attention_next_s8
+kt_average_of_sums kt_average_pool2d_s16 kt_banded_depthwise_strided_s8 kt_banded_depthwise_strided_scaled_relu_s8
+kt_batch_matmul_gradient_s8 kt_batch_matmul_s8 kt_binary_cross_entropy kt_channel_moments kt_channel_sums_s8 kt_clip_gradient
+kt_concatenate_s16 kt_concatenate_s8 kt_conv2d_delta_scaled_s8 kt_conv2d_lora_scaled_s8 kt_conv2d_once_s8 kt_conv2d_s16 kt_conv2d_s16_bias32
+kt_count_update kt_depthwise_conv2d_s16 kt_elementwise_chain_s8 kt_embedding_s8 kt_from_integers kt_gradient_of_sums kt_gradient_of_total
+kt_gru_lora_next_s8 kt_gru_next_s8 kt_huber kt_information_maximisation kt_integer_sum kt_layer_normalization_gradient_s16
+kt_layer_normalization_gradient_s8 kt_layer_normalization_s16 kt_layer_normalization_s8 kt_lion8 kt_log_softmax_gradient_s8
+kt_log_softmax_s8 kt_logistic_s16 kt_lora_inner_exponent kt_lora_inner_peak kt_lora_inner_rows_s8 kt_mask_gradient_s16 kt_max_pool2d_s16
+kt_mean_squared_error kt_move_s8 kt_mul_broadcast_s16 kt_mul_s16 kt_new_head_input_gradient_s8 kt_next_token_cross_entropy
+kt_open_cross_entropy kt_packed_conv2d_delta_scaled_s8 kt_pad_gradient_s8 kt_pad_s16 kt_pad_s8 kt_prelu_broadcast_s8 kt_prelu_s8
+kt_reconstruction_error kt_requantize_s16 kt_requantize_s16_s32 kt_requantize_s16_s8 kt_requantize_s8 kt_requantize_s8_s16
+kt_requantize_s8_s32 kt_requantize_s8_u8 kt_requantize_u8_s8 kt_resample_gradient_s8 kt_resize_bilinear_s8 kt_save_mask_s16 kt_scaled_rate
+kt_schedule_cosine kt_schedule_linear kt_schedule_step kt_sgd8 kt_shared_path_input_gradient_s8 kt_slope_gradient_s8 kt_soft_cross_entropy
+kt_softmax_gradient_s8 kt_softmax_s16 kt_softmax_s8 kt_softmax_s8_s16 kt_squared_difference_s8 kt_step_block8 kt_streamed_rows
+kt_sub_broadcast_s16 kt_sub_s16 kt_sub_s8 kt_svdf_input_gradient_s16 kt_svdf_input_gradient_s8 kt_svdf_s16 kt_svdf_s8 kt_tanh_s16
+kt_total_of_sums kt_transpose_s8 kt_triple_down_projection_rows_s8 kt_turn_sign kt_winograd_conv2d_relu_s8 kt_winograd_conv2d_s8
+kt_write_rows_s8
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +87,37 @@ def test_a_step_is_the_sum_of_its_calls_and_kernels_are_those_of_the_core(target
     assert not any(update for *_, update in calls), "where every sample updates, updates are part of the step"
     updates = [1 for *_, update in often.calls() if update]
     assert updates and estimate(often, target, 4).instructions < estimate(often, target, 1).instructions
+
+
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [
+        ((7, 5), Window((3, 3), (1, 1), (1, 1, 1, 1))),
+        ((9, 1), Window((4, 1), (2, 1), (1, 0, 2, 0))),
+        ((2, 3), Window((5, 5), (1, 1), (2, 2, 2, 2))),
+        ((8, 6), Window((2, 3), (1, 2), (0, 1, 1, 1), (2, 1))),
+    ],
+)
+def test_taps_inside_an_image_are_those_that_a_window_meets(size: tuple[int, int], window: Window) -> None:
+    """Beside the operator's own walk over an image of ones, of the layer and of the gradient to its input."""
+    out = window.output(*size)
+    fields = {"layer": {"window": window.fields((*size, 1), (*out, 1))}}
+    met = window.patches(np.ones((1, *size, 1), int)).reshape(*out, -1).sum(-1)
+    spread = window.scatter(np.ones((1, out[0] * out[1], window.kernel[0] * window.kernel[1]), int), (1, *size, 1))[0, ..., 0]
+    for transposed, counts in ((False, met), (True, spread)):
+        found = geometry(fields, transposed)
+        assert found is not None and (found.rows, found.columns, found.taps) == (*counts.shape, counts.sum())
+        whole = np.prod([-(-k // s) if transposed else k for k, s in zip(window.kernel, window.stride, strict=True)])
+        assert found.inner == (counts == whole).sum() and found.placed == out[0] * out[1]
+
+
+def test_every_kernel_has_costs_or_is_known_to_be_guessed() -> None:
+    """Of those that the generated code calls: a new one is counted (`make bench-kernel-costs`), or it is named here."""
+    headers = [*(ROOT / "runtime/include/kt/kernels").glob("*.h"), *(ROOT / "runtime/include/kt" / name for name in ("loss.h", "optim.h"))]
+    declared = {name for path in headers for name in re.findall(r"^\w+ (kt_\w+)\(", path.read_text(), re.MULTILINE)}
+    counted = {name.partition(" ")[0] for core in CORES for name in costs(kernels_of(core))}
+    assert counted <= declared, "costs of kernels that are gone"
+    assert declared - counted == set(GUESSED.split())
 
 
 def test_costs_are_of_every_kind_of_core_and_plain() -> None:
@@ -182,3 +236,12 @@ def test_reasons_name_what_noise_does_not_tell_apart(prepared: Search) -> None:
     assert "without a search" in text and f"within noise of it: {other.name} at lr" in text and far.name not in text
     moved = " ".join(reasons(other, [trials[1], trials[0], trials[2]], [one, other, far]))
     assert "better than what one would train without a search" in moved and "by 0.020" in moved
+
+
+def test_it_is_said_where_the_default_recipe_does_not_fit(prepared: Search) -> None:
+    smallest = min((c for s in prepared.space.default_recipes()[0] if (c := prepared.space.candidate(s))), key=lambda c: c.bytes)
+    assert not any("does not fit" in line for line in prepared.choose(ram=smallest.bytes, train=False).reason)
+    said = prepared.choose(ram=smallest.bytes - 1, train=False).reason[1]
+    assert said == f"the default recipe does not fit: the smallest, {smallest.name}, takes {smallest.bytes:,} bytes"
+    slower = prepared.choose(time=f"{0.99e3 * smallest.instructions / 64e6:.6f}ms", train=False).reason[1]
+    assert smallest.name in slower and "ms a step at 64 MHz" in slower

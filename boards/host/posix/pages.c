@@ -2,6 +2,7 @@
 #include "kt/port.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { MODELS = 1024 };
 #define PART_BYTES (16L << 20)
@@ -23,9 +24,14 @@ static int seek(const void *model, uint32_t offset, uint32_t bytes)
     return fseek(file, part * PART_BYTES + (long)offset, SEEK_SET);
 }
 
+/* What was never written is 0. */
 int kt_port_page_in(const void *model, uint32_t offset, void *to, uint32_t bytes)
 {
-    return seek(model, offset, bytes) != 0 || fread(to, 1, bytes, file) != bytes;
+    if (seek(model, offset, bytes) != 0)
+        return 1;
+    const size_t found = fread(to, 1, bytes, file);
+    memset((char *)to + found, 0, bytes - found);
+    return ferror(file) != 0;
 }
 
 int kt_port_page_out(const void *model, uint32_t offset, const void *from, uint32_t bytes)

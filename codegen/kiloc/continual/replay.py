@@ -61,8 +61,9 @@ class Replay:
     equally many of each class, and within a class each with the same probability. keep: what of a sample is kept: "latent", what the frozen
     layers in front make of it, so that they are skipped in replay; or "input", the model's input, which is less where a latent is larger.
     memory: where that lies: "state", or "slow", what the program provides beside the arena through `kt/port.h`, such as external RAM or flash;
-    counters and targets stay in the state, and one entry where the trained layers read the model's input. bits: of each int8 value that is kept:
-    8, or 4, the nearest of 16 values, of which one stands for 0: half the bytes, so that in the same memory twice as many samples are kept.
+    counters and targets stay in the state, and one entry where the trained layers read the model's input or values have four bits. bits: of each
+    int8 value that is kept: 8, or 4, the nearest of 16 values, of which one stands for 0: half the bytes, so that in the same memory twice as many
+    samples are kept.
     """
 
     samples: int
@@ -79,9 +80,6 @@ class Replay:
                 raise CompileError(f"Replay({name}={value!r})", f"is unknown: a buffer knows {' and '.join(known)}", f'{name}="{known[0]}"')
         if self.bits not in BITS or isinstance(self.bits, bool | float):
             raise CompileError(f"Replay(bits={self.bits!r})", "is unknown: a value of an entry has 8 bits or 4", "bits=8")
-        if self.bits == 4 and self.memory == "slow":
-            what = "halves what the state holds, and entries in slow memory are none of it"
-            raise CompileError('Replay(bits=4, memory="slow")', what, 'bits=8, or memory="state"')
 
     def describe(self) -> str:
         """One line for reports."""
@@ -105,8 +103,8 @@ class Packed:
 class ReplayPlan:
     """Where the parts of an entry lie. parts: value -> (offset in the entry, bytes); entry: bytes of one, a multiple of the widest element.
 
-    packed: those in four bits a value. staged: of entries in slow memory, whether trained layers read one of its parts in the caller's buffer, so
-    that the state holds one entry.
+    packed: those in four bits a value. staged: of entries in slow memory, whether trained layers read one of its parts in the caller's buffer or
+    one has four bits a value, so that the state holds one entry.
     """
 
     options: Replay
@@ -189,7 +187,7 @@ def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int,
         at, width = -(-at // element) * element, max(width, element)
         parts[name] = (at, -(-packed[name].values // 2) if name in packed else t.bytes)
         at += parts[name][1]
-    staged = options.memory == "slow" and any(name in caller for name in values)
+    staged = options.memory == "slow" and (bool(packed) or any(name in caller for name in values))
     return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed, staged, packed)
 
 
@@ -278,6 +276,18 @@ class ReplayBuffer:
             rank = below(int(counts[largest]), self.seed, number, STREAM_PLACE)
         entries = np.flatnonzero(np.array(self.labels) == largest)
         return int(entries[rank]) if rank < len(entries) else None
+
+    def drop(self, lost: Container[int]) -> None:
+        """Entries that slow memory has lost are none: the last ones that are whole take their places."""
+        entry, held = 0, len(self.labels)
+        while entry < held:
+            if entry in lost:
+                held -= 1
+                while held > entry and held in lost:
+                    held -= 1
+                self.labels[entry] = self.labels[held]
+            entry += 1
+        del self.labels[held:]
 
     def draw(self) -> int | None:
         """The entry of the next replayed step; None: there is none."""

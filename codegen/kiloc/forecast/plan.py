@@ -14,7 +14,7 @@ from ..emit.adapter_table import file_bytes
 from ..emit.state_layout import state_layout
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types, total_macs
-from ..lowering import choose_kernels, offload_least, order_inference, order_training, with_shared_weights
+from ..lowering import choose_kernels, offload_least, order_inference, order_training, shared_for_memory, with_shared_weights
 from ..ops.backward._gradient import RequantizedGradient
 from ..optim import with_storage
 from ..options import Options
@@ -89,9 +89,15 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     shifted = _with_typical_shifts(prune(differentiate(remember(with_storage(attached, options.storage), options), options.loss)))
     whole, narrowed = schedule(shifted, options), narrowed_training(attached, shifted, options)
     reduced = narrowed.graph if narrowed else without_constant_channels(whole)
-    train = with_shared_weights(order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None), options)
-    parts = [order_inference(reduced, options.kernels, options.buffers), train]
-    infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, check=False)
+    order = order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)
+    inference, shared = order_inference(reduced, options.kernels, options.buffers), frozenset[str]()
+    while True:
+        parts = [inference, with_shared_weights(order, options, shared)]
+        infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, check=False)
+        more = shared_for_memory(training, options)
+        if more <= shared:
+            break
+        shared |= more
     return Forecast(whole, infer, offload_least(training, infer.plan.arena_bytes) if options.pages_activations else training)
 
 

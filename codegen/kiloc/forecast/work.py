@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ir.graph import Graph, Node
+from ..ir.kernel_call import KernelCall
 from ..ir.verify import node_types
-from ..plan.slice import scratch_bytes
+from ..ops.backward.parameter_gradient import ParameterGradient
+from ..plan.paging import pages_of
+from ..plan.slice import kernel_call
+from .geometry import SINGLE, Geometry, geometry
 
 
 def work(graph: Graph, node: Node) -> dict[str, float]:
@@ -14,8 +18,9 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
 
     macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
     inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
-    values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes. Products of whole vectors and quads
-    carry the width in their names: what is left over of a vector takes a whole one. More of windows: `_of_window`.
+    values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes, with those of weights that are
+    made in front of the call (made), and own scratch without. Products of whole vectors and quads carry the width in their names: what is left
+    over of a vector takes a whole one. Of windows there is more: `_of_window` and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)
@@ -30,6 +35,9 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     run = float(window.kernel[1] * graph.type(node.inputs["x"]).shape[-1]) if window is not None and "x" in node.inputs else 0.0
     area = float(window.kernel[0] * window.kernel[1]) if window is not None else 0.0
     path = next((float(graph.type(node.inputs[name]).shape[-1]) for name in ("lora_u", "lora_du") if name in node.inputs), 0.0)
+    call = kernel_call(graph, node)
+    scratch, made = _bytes(call)
+    scratch += pages_of(graph, node)[1]
     return {
         "call": 1.0,
         "macs": macs,
@@ -61,10 +69,21 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "quads of path": results * _whole(path, 4),
         "singles of path": results * (path % 4),
         "weights of path": channels * path,
-        "scratch": float(scratch_bytes(graph, node)),
+        "scratch": scratch + made,
+        "own scratch": scratch,
+        "made": made,
         "inputs x taps": inputs * area,
         **_of_window(area, positions, channels, depth, shape[0]),
+        **_of_taps(graph, node, call, macs, results, channels),
     }
+
+
+def _bytes(call: KernelCall | None) -> tuple[float, float]:
+    """Scratch of a call, and bytes of weights that are made behind it."""
+    if call is None or call.made is None:
+        return float(call.scratch if call else 0), 0.0
+    own = min((member.offset for member in call.made.members), default=call.scratch)
+    return float(own), float(call.scratch - own)
 
 
 def _of_window(area: float, positions: float, channels: float, depth: float, first: int) -> dict[str, float]:
@@ -83,13 +102,111 @@ def _of_window(area: float, positions: float, channels: float, depth: float, fir
     }
 
 
+def _of_taps(graph: Graph, node: Node, call: KernelCall | None, macs: float, results: float, channels: float) -> dict[str, float]:
+    """The products as kernels go over them: positions p of an image, at each the taps of a window, of each tap so many values t, for so many
+    channels c. Of a gradient of weights the positions and channels are those of the layer's results.
+
+    inside: taps that lie inside the image; inner and border: positions whose window does, or reaches over its border.
+    """
+    weights = isinstance(node.op, ParameterGradient)
+    backward = node.phase == "backward" and not weights and "Down" not in type(node.op).__name__
+    place = (geometry(call.fields, backward) if call is not None else None) or SINGLE
+    if weights and place is not SINGLE:
+        shape = graph.type(node.updates[0]).shape if node.updates else (1,)
+        depthwise = len(shape) == 4 and shape[0] == 1
+        p, c = float(place.positions), float(shape[3] if depthwise else shape[0])
+    else:
+        p, c = results / channels, channels
+    place = place if place.positions == p else _without_window(p)
+    beside = sum(graph.type(node.inputs[name]).size for name in ("lora_a", "delta") if backward and name in node.inputs)
+    t = max(macs / place.placed - beside, 0.0) / (c * place.area)
+    depth, inner, border = t * place.area, float(place.inner), p - place.inner
+    inside, rows, columns, runs = float(place.taps), float(place.rows), float(place.columns), float(place.runs)
+    multiplier = call.fields.get("depth_multiplier") if call is not None else None
+    two, four = rows * _whole(columns, 2), rows * _whole(columns, 4)
+    return {
+        "t": t,
+        "multiplier": float(multiplier) if isinstance(multiplier, int) else 1.0,
+        "inside": inside,
+        "inside x c": inside * c,
+        "inside x c/4": inside * _whole(c, 4),
+        "inside x c/16": inside * _whole(c, 16),
+        "inside x c x t": inside * c * t,
+        "inside x c x t/4": inside * c * _whole(t, 4),
+        "inside x c x t/16": inside * c * _whole(t, 16),
+        "inside x c/2 x t": inside * _whole(c, 2) * t,
+        "inside x c/3 x t": inside * _whole(c, 3) * t,
+        "inside x c/4 x t": inside * _whole(c, 4) * t,
+        "inside x c/4 x t/2": inside * _whole(c, 4) * _whole(t, 2),
+        "inside x c/4 x t/4": inside * _whole(c, 4) * _whole(t, 4),
+        "inside x t": inside * t,
+        "runs inside": runs,
+        "runs inside x c": runs * c,
+        "runs inside x c/4": runs * _whole(c, 4),
+        "border": border,
+        "border x c": border * c,
+        "border x c/4": border * _whole(c, 4),
+        "border x depth": border * depth,
+        "border x c x depth": border * c * depth,
+        "border x c/4 x depth": border * _whole(c, 4) * depth,
+        "inner x c": inner * c,
+        "inner x c/4": inner * _whole(c, 4),
+        "inner x depth": inner * depth,
+        "inner x c x depth": inner * c * depth,
+        "inner x c/4 x depth": inner * _whole(c, 4) * depth,
+        "p": p,
+        "p x c": p * c,
+        "p x t": p * t,
+        "p x depth": p * depth,
+        "c": c,
+        "c x depth": c * depth,
+        "c/4 x depth": _whole(c, 4) * depth,
+        "p/2": _whole(p, 2),
+        "p/2 x c": _whole(p, 2) * c,
+        "p/2 x c/4": _whole(p, 2) * _whole(c, 4),
+        "p/2 x depth": _whole(p, 2) * depth,
+        "p/2 x c x depth": _whole(p, 2) * c * depth,
+        "p/2 x c/4 x depth": _whole(p, 2) * _whole(c, 4) * depth,
+        "p/2 x c/4 x depth/2": _whole(p, 2) * _whole(c, 4) * _whole(depth, 2),
+        "p/2 x c/2 x depth/2": _whole(p, 2) * _whole(c, 2) * _whole(depth, 2),
+        "p/3 x c x depth": _whole(p, 3) * c * depth,
+        "p/4 x c": _whole(p, 4) * c,
+        "p/4 x c x depth": _whole(p, 4) * c * depth,
+        "p/6 x c": _whole(p, 6) * c,
+        "p/6 x c x depth": _whole(p, 6) * c * depth,
+        "rows x columns/2": two,
+        "rows x columns/2 x c/4": two * _whole(c, 4),
+        "rows x columns/2 x c x depth": two * c * depth,
+        "rows x columns/4 x c": four * c,
+        "rows x columns/4 x c x depth": four * c * depth,
+        "p x c/2 x depth": p * _whole(c, 2) * depth,
+        "p x c/3": p * _whole(c, 3),
+        "p x c/3 x depth": p * _whole(c, 3) * depth,
+        "p x c/6 x depth": p * _whole(c, 6) * depth,
+        "p x c/8": p * _whole(c, 8),
+        "p x c/8 x depth": p * _whole(c, 8) * depth,
+        "p x c x depth/2": p * c * _whole(depth, 2),
+        "p x c x depth/8": p * c * _whole(depth, 8),
+        "p x c/4 x depth/4": p * _whole(c, 4) * _whole(depth, 4),
+        "p x c/4 x depth/2": p * _whole(c, 4) * _whole(depth, 2),
+    }
+
+
+def _without_window(positions: float) -> Geometry:
+    count = int(positions)
+    return Geometry(1, count, 1, count, count, count, count)
+
+
 LONG = 128
 """Products of a sum beyond which some kernels have no room for what they would lay out."""
+RANK = 4
+"""Of a low-rank path that has loops of its own."""
 
 
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
     """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
-    something out in scratch, channels that are no quads, and sums of many products. amounts: of its work.
+    something out in scratch, a stride, channels that are no quads, and sums of many products; then a window of one column, one position, a rank
+    above or below 4, channels of the input that several of the result read, channels that are chosen, and a momentum. amounts: of its work.
 
     Each form has costs of its own; one that was counted too seldom has those of the form without its last word.
     """
@@ -107,6 +224,18 @@ def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
         words.append("odd")
     if amounts["depth"] > LONG:
         words.append("long")
+    if window is not None and window.kernel[0] > window.kernel[1] == 1:
+        words.append("column")
+    if amounts["macs"] and amounts["p"] == 1:
+        words.append("one")
+    if amounts["path"] and amounts["path"] != RANK * amounts["results"]:
+        words.append("more" if amounts["path"] > RANK * amounts["results"] else "fewer")
+    if amounts["multiplier"] > 1:
+        words.append("multiplied")
+    if "rows" in node.inputs:
+        words.append("rows")
+    if getattr(node.op, "coefficient", 0):
+        words.append("momentum")
     return " ".join(words)
 
 

@@ -25,6 +25,8 @@ from ..plan.stripes import stripe
 from .kernels import checked, fewer_forms, place, use_portable, with_faster_forms, with_forms
 
 T = TypeVar("T")
+Searches = dict[tuple[str, ...], Recomputations]
+"""What the last search has looked at in a slice and its variants, by the names of their nodes."""
 
 CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
@@ -58,13 +60,17 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
             alike = all(part.saving == found[0].saving for part in found)
             return found if alike and not portable else with_faster_forms(found, arena)
     parts, state = kind, (options.ram or 0) - arena
-    train = len(parts) > 1
-    last = [again_in_stripes(part, arena) for part in parts]
+    searches = [Searches() for _ in parts]
+    last = [again_in_stripes(part, arena, looked) for part, looked in zip(parts, searches, strict=True)]
     if arena > 0 and all(part.plan.arena_bytes <= arena for part in last):
         return with_faster_forms(last, arena)
-    shrunk = [min(part, shrink(p, cost is not None), key=lambda s: s.plan.arena_bytes) for p, part in zip(parts, last, strict=True)]
-    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, shrunk))
-    what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
+    shrunk = [shrink(part, cost is not None) for part in parts]
+    last = [min(pair, key=_height) for pair in zip(last, shrunk, strict=True)]
+    if max(map(_height, last)) <= arena:
+        return with_faster_forms(last, arena)
+    usual, least = max(map(_height, parts)) + state, _least(parts, shrunk, searches, max(update, *map(_height, last))) + state
+    train = len(parts) > 1
+    what, widest = "training" if train else "inference", max(parts, key=_height)
     peak = widest.plan.steps[widest.plan.peak_step] if widest.plan.steps else None
     twice = f"Computing values twice lowers it from {usual:,}" if least < usual else "Computing values twice does not lower it"
     at = f": the peak is at step {peak.name!r} of the {peak.phase} phase" if peak else ""
@@ -72,6 +78,27 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
     if not train:
         raise BudgetError(f"ram={options.ram}", need, "choose a smaller model")
     raise BudgetError(f"ram={options.ram}", need, advice(options, total, usual))
+
+
+def _height(part: Slice) -> int:
+    return part.plan.arena_bytes
+
+
+def _least(parts: Sequence[Slice], shrunk: Sequence[Slice], searches: Sequence[Searches], least: int) -> int:
+    """Bytes of an arena that `fit_all` is known to meet, from `least` on.
+
+    What the last search finds depends on the budget, so that it may miss what it reached for another: it is run for each number before that is
+    named. What it misses is added, and from then on at least twice what was added before, up to what `shrink` reaches for any budget.
+    """
+    most, step = max(map(_height, shrunk)), 0
+    while least < most:
+        wide = [i for i, part in enumerate(shrunk) if _height(part) > least]
+        found = max(_height(again_in_stripes(parts[i], least, searches[i])) for i in wide)
+        if found <= least:
+            break
+        step = max(found - least, 2 * step)
+        least = min(least + step, most)
+    return least
 
 
 def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
@@ -85,9 +112,9 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
         if found:
             return _faster_apart(infer, found, arena, update) if portable else [_alike(infer, found, arena), found]
     last, rest = shrink(train, cost is not None), _beside(infer, arena)
-    if max(last.plan.arena_bytes, update) <= rest:
+    if max(_height(last), update) <= rest:
         return _faster_apart(infer, last, arena, update)
-    least = (options.ram or 0) - rest + max(last.plan.arena_bytes, update)
+    least = (options.ram or 0) - rest + max(_height(last), update)
     need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
     raise BudgetError(f"ram={options.ram}", need, "leave slice_instructions out: then inference and training share the arena")
 
@@ -138,7 +165,7 @@ def offload_least(part: Slice, least: int) -> Slice:
     """The slice with as little in the arena as offloading reaches, but not below `least` bytes, for the fewest bytes to move."""
     choices = offloads(part, part.graph)
     chosen = choices.choose(max(choices.least(), least))
-    return min(part, _like(part, offload(part.graph, chosen or ())), key=lambda s: s.plan.arena_bytes)
+    return min(part, _like(part, offload(part.graph, chosen or ())), key=_height)
 
 
 def fit(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | None:
@@ -191,14 +218,21 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
             break
 
 
-def again_in_stripes(part: Slice, budget: int) -> Slice:
+def again_in_stripes(part: Slice, budget: int, searches: Searches | None = None) -> Slice:
     """Values computed again first, and then in stripes whatever needs most: the steps of that do not bound what is computed again. The slice of the
-    least memory that was found, for where nothing else is within the budget: it takes seconds, and up to a half of the MACs."""
+    least memory that was found, for where nothing else is within the budget: it takes seconds, and up to a half of the MACs.
+
+    searches: what was looked at for other budgets of the same slice.
+    """
     trained = bool(part.graph.phase("backward"))
     found, aside, base = [part if trained else fit(part, budget) or part], dict[str, int](), part
+    searches = {} if searches is None else searches
     for _ in range(STRIPED_ROUNDS if trained else 0):
-        outside = frozenset(caller_buffers(base.kernels))
-        search = Recomputations(base.kernels, scratch_of(base.kernels), outside, part.plan.alignment, True, aside)
+        nodes = tuple(node.name for node in base.graph.nodes)
+        if nodes not in searches:
+            outside = frozenset(caller_buffers(base.kernels))
+            searches[nodes] = Recomputations(base.kernels, scratch_of(base.kernels), outside, part.plan.alignment, True)
+        search = searches[nodes].beside(aside)
         again = _like(part, search.nearest(budget).apply(base.graph))
         found.append(_like(part, _by_rows(again, budget), PATIENCE))
         whole, cut = _most_alive(again), _most_alive(found[-1], STRIPE)
@@ -208,7 +242,7 @@ def again_in_stripes(part: Slice, budget: int) -> Slice:
             break
         aside = saved
         base = base if streamed is base.graph else _like(part, streamed)
-    return min(found, key=lambda s: s.plan.arena_bytes)
+    return min(found, key=_height)
 
 
 def _most_alive(part: Slice, within: str = "") -> dict[str, int]:
@@ -283,7 +317,7 @@ def shrink(part: Slice, offloading: bool = False) -> Slice:
             least = recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)
             found += [_like(part, offload(g, offloads(part, g).candidates())) for g in (graph, least)]
     found.append(_like(part, _by_rows(part, 0)))
-    return min(found, key=lambda s: s.plan.arena_bytes)
+    return min(found, key=_height)
 
 
 def advice(options: Options, total: Callable[[Options], int], now: int) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 
@@ -75,6 +76,15 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """What does not depend on `aside`: the choice and the profile without it, and the families of the nodes."""
+
+    choice: Choice
+    profile: Profile
+    families: list[str]
+
+
+@dataclass(frozen=True)
 class Front:
     """Choices that no other beats in both bytes and MACs, cheapest first. exact: no set does, for all were tried."""
 
@@ -105,6 +115,7 @@ class Recomputations:
         kept = part.streams()  # a state that has moved on gives other values
         self.candidates = [v for v in saved_values(part) if v not in outside and not kept]
         self._scratch = {n.name: scratch(n) for n in part.nodes}
+        self._walks: dict[tuple[frozenset[str], bool], Walk] = {}
         self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
         self.work = 0
         """Nodes walked so far, of all graphs looked at."""
@@ -114,20 +125,34 @@ class Recomputations:
         found = self._scratch.get(node.name)
         return self._scratch[AGAIN.sub("", node.name)] if found is None else found
 
+    def beside(self, aside: Mapping[str, int]) -> Recomputations:
+        """The same search with other steps brought down, without walking graphs again."""
+        found = copy(self)
+        found.aside, found._known = aside, {}
+        return found
+
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
+            walk = self._walked(dropped, nested)
+            totals = walk.profile.totals
+            if self.aside:
+                totals = [total - self.aside.get(name, 0) for name, total in zip(walk.families, totals, strict=True)]
+            self._known[dropped, nested] = replace(walk.choice, bytes=max(totals, default=0)), Profile(totals, walk.profile.spans)
+        return self._known[dropped, nested]
+
+    def _walked(self, dropped: frozenset[str], nested: bool) -> Walk:
+        if (dropped, nested) not in self._walks:
             part = recompute(waiting(self.part, dropped) if self.late else self.part, dropped, nested)
             found = lifetimes(part, self.scratch, self.outside)
             totals = total_bytes(found, len(part.nodes), self.align)
-            if self.aside:
-                totals = [total - self.aside.get(family(node), 0) for node, total in zip(part.nodes, totals, strict=True)]
             macs = total_macs(part, (n for n in part.nodes if n.name not in self._scratch))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self.work += len(part.nodes)
             spans = {v: (b.first, b.last) for b in found.buffers for v in b.values}
             profile = Profile(totals, {v: spans[v] for v in self.candidates if v not in dropped})
-            self._known[dropped, nested] = Choice(ordered, nested, max(totals, default=0), macs, self.late), profile
-        return self._known[dropped, nested]
+            choice = Choice(ordered, nested, max(totals, default=0), macs, self.late)
+            self._walks[dropped, nested] = Walk(choice, profile, [family(node) for node in part.nodes])
+        return self._walks[dropped, nested]
 
     # -- search ---------------------------------------------------------------------------------------
     def choose(self, budget: int) -> Choice | None:

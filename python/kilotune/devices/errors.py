@@ -28,7 +28,7 @@ STATUS = {
     16: ("the adapter makes the stored samples' results worse than permitted; the old one is active", "train it on more samples"),
     17: (
         "slow memory did not give or take a page, so that a step is incomplete, or holds another sample than the replay buffer",
-        "reset the device, or give it a state saved before; a replay buffer there is filled by remember(x, y)",
+        "reset the device, or give it a state saved before; of a replay buffer what was lost is dropped: go on, or remember(x, y) more",
     ),
     18: ("the device does not permit this value; nothing was changed", "a learning rate is at least 0 and below 1e18"),
     19: (

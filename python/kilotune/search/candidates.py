@@ -20,8 +20,10 @@ from .setting import Setting
 
 DEPTHS = 8
 """Values of N tried for "the last N layers"; deeper models are sampled."""
-STEPS = 4
+STEPS = 2
 """Budgets that the greedy search fills, from the smallest candidate to the whole budget."""
+PASSED_OVER = 2
+"""Pieces that do not fit which it passes over."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,17 @@ def _shown(method: Method) -> str:
     return text.replace(str(layers), ",".join(layers)) if isinstance(layers, tuple) else text
 
 
+Plans = dict[TrainableSet, tuple[tuple[Method, ...], Forecast] | None]
+"""What sets of one model take, None for those that cannot be compiled. It depends on no samples, so that searches of one model and setting, but for
+its seed and epochs, may share it."""
+
+
 class Space:
     """The candidates of one model; costs are planned once each."""
 
-    def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting) -> None:
+    def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting, plans: Plans | None = None) -> None:
         self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
+        self.plans: Plans = {} if plans is None else plans
         samples = {name: np.zeros((1, *graph.type(name).shape[1:]), graph.type(name).dtype) for name in graph.inputs}
         self._forward: dict[str, Any] = ir.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
@@ -147,27 +155,29 @@ class Space:
     def candidate(self, chosen: TrainableSet) -> Candidate | None:
         """The set with its cost, None where it cannot be compiled."""
         if chosen not in self._known:
-            self._known[chosen] = self._planned(chosen)
+            if chosen not in self.plans:
+                self.plans[chosen] = self._planned(chosen)
+            found = self.plans[chosen]
+            self._known[chosen] = None if found is None else Candidate(chosen, *found, self.sensitivity.gain(chosen), self.setting)
         return self._known[chosen]
 
-    def _planned(self, chosen: TrainableSet) -> Candidate | None:
+    def _planned(self, chosen: TrainableSet) -> tuple[tuple[Method, ...], Forecast] | None:
         methods = chosen.methods(self.graph)
         try:
-            plan = forecast(self.graph, self.setting.options(methods), self._forward)
+            return methods, forecast(self.graph, self.setting.options(methods), self._forward)
         except CompileError:
             return None
-        return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen), self.setting)
 
     def candidates(self, budget: Budget) -> list[Candidate]:
-        """The usual sets and the greedy ones, cheapest first."""
-        found = self._planned_all(self.usual())
+        """The usual sets and the greedy ones, cheapest first; of those that do not fit the smallest of their kinds."""
+        found = self._in_order([*self.usual(budget), *self._singles])
         if found:
-            found = self._planned_all([*(c.set for c in found), *self.greedy(budget, min(c.bytes for c in found))])
+            found = self._in_order([*found, *self.greedy(budget, min(c.bytes for c in found))])
         return found
 
-    def _planned_all(self, sets: Iterable[TrainableSet]) -> list[Candidate]:
-        planned = [self.candidate(s) for s in dict.fromkeys(sets)]
-        return sorted((c for c in planned if c is not None), key=lambda c: (c.bytes, c.macs, c.name))
+    @staticmethod
+    def _in_order(planned: Iterable[Candidate]) -> list[Candidate]:
+        return sorted({c.set: c for c in planned}.values(), key=lambda c: (c.bytes, c.macs, c.name))
 
     def last(self, family: str, variant: int, count: int) -> TrainableSet:
         """A family on its last `count` layers, as `layers="last:N"` has it; variants too large for a layer are its largest."""
@@ -182,15 +192,19 @@ class Space:
         its layers as fit: the last layer and biases came out ahead of LoRA on other samples of the scenarios in `benchmarks/scenarios.py`.
         One with sizes is trained on as many of the last layers as fit, alone too.
         """
-        recipes, found = list[Candidate | None](), list[Candidate | None]()
+        found = [self._first(sets, budget) for sets in self.default_recipes()]
         for name, layers in self.sensitivity.layers.items():
             family, size = families()[name], families()[name].by_hand
             if size is not None:
                 last = [self.last(name, size, n) for n in range(len(layers), 0, -1)]
                 found.append(self._first(self._with_companions(layers) if family.sizes is None else last, budget))
-                if family.sizes is not None:
-                    recipes.append(self._first([self.with_every_companion(s) for s in last], budget))
-        return [c for c in (*recipes, *found) if c is not None]
+        return [c for c in found if c is not None]
+
+    def default_recipes(self) -> list[list[TrainableSet]]:
+        """Of each method with sizes that one would take: on all layers with every companion, then on fewer and fewer of the last."""
+        sized = {name: layers for name, layers in self.sensitivity.layers.items() if families()[name].sizes is not None}
+        usual = {name: (size, layers) for name, layers in sized.items() if (size := families()[name].by_hand) is not None}
+        return [[self.with_every_companion(self.last(name, size, n)) for n in range(len(layers), 0, -1)] for name, (size, layers) in usual.items()]
 
     def _first(self, sets: Sequence[TrainableSet], budget: Budget) -> Candidate | None:
         """The first that fits."""
@@ -210,50 +224,74 @@ class Space:
 
     # ---- The usual sets ----
 
-    def usual(self) -> list[TrainableSet]:
-        """Each family on its last N layers and on its N most sensitive ones, alone and with each companion.
+    def usual(self, budget: Budget) -> list[Candidate]:
+        """Each family on its last N layers and on its N most sensitive ones, alone and with each companion, as far as they fit; and of each such
+        series the first that does not.
 
-        A companion takes the layers from the first that the family trains to the last: gradients pass there anyway.
+        A companion takes the layers from the first that the family trains to the last: gradients pass there anyway. Where N layers do not fit, more
+        of them, or a larger variant on as many, will not either, and are not planned.
         """
-        found: list[TrainableSet] = []
+        found: dict[TrainableSet, Candidate] = {}
         for name, layers in self.sensitivity.layers.items():
+            fitting: dict[tuple[str, str, int], int] = {}
             for variant in variants(families()[name]):
-                for chosen in self._selections(layers, variant):
-                    found += [chosen, *self._accompanied(chosen)]
-        return list(dict.fromkeys(found))
+                for series, sets in self._series(layers, variant).items():
+                    most = fitting.get(series, len(layers) + 1)
+                    fitting[series] = 0
+                    for chosen in sets:
+                        count = sum(p.family == name for p in chosen.pieces)
+                        planned = self.candidate(chosen) if count <= most else None
+                        if planned is not None:
+                            found[chosen] = planned
+                        if count > most or (planned is not None and not budget.allows(planned)):
+                            break
+                        fitting[series] = count
+        return list(found.values())
 
-    def _selections(self, layers: list[list[Piece]], variant: int) -> list[TrainableSet]:
+    def _series(self, layers: list[list[Piece]], variant: int) -> dict[tuple[str, str, int], list[TrainableSet]]:
+        """Sets that grow by layers, by which layers come first, the companion, and whether it is trained before those layers too."""
         sized = [group[min(sum(p.variant <= variant for p in group), len(group)) - 1] for group in layers if group[0].variant <= variant]
         best = sorted(sized, key=lambda p: -self.sensitivity.gain(TrainableSet.of([p])))
-        found = []
-        for count in _spread(len(sized)):
-            found += [TrainableSet.of(sized[-count:]), TrainableSet.of(best[:count])]
+        found: dict[tuple[str, str, int], list[TrainableSet]] = {}
+        for title, order in (("last", sized[::-1]), ("best", best)):
+            for count in _spread(len(sized)):
+                chosen = TrainableSet.of(order[:count])
+                found.setdefault((title, "", 0), []).append(chosen)
+                for name, accompanied in self._accompanied(chosen).items():
+                    for before, more in enumerate(accompanied):
+                        found.setdefault((title, name, before), []).append(more)
         return found
 
-    def _accompanied(self, chosen: TrainableSet) -> list[TrainableSet]:
-        found = []
+    def _accompanied(self, chosen: TrainableSet) -> dict[str, tuple[TrainableSet, TrainableSet]]:
+        """By companion: the set with it from the first layer of the set, and on all layers."""
+        found = {}
         order = [n.name for n in self.graph.nodes]
+        first = min(order.index(p.layer) for p in chosen.pieces)
         for name, layers in self.sensitivity.layers.items():
             if families()[name].companion and all(p.family != name for p in chosen.pieces):
-                first = min(order.index(p.layer) for p in chosen.pieces)
-                for since in (first, 0):
-                    more = {group[0] for group in layers if order.index(group[0].layer) >= since}
-                    found.append(TrainableSet.of(chosen.pieces | more))
+                every = {group[0] for group in layers}
+                after = {p for p in every if order.index(p.layer) >= first}
+                found[name] = TrainableSet.of(chosen.pieces | after), TrainableSet.of(chosen.pieces | every)
         return found
 
     # ---- Greedy ----
 
-    def greedy(self, budget: Budget, smallest: int) -> list[TrainableSet]:
+    @cached_property
+    def _singles(self) -> list[Candidate]:
+        """Each piece alone."""
+        return [c for p in self.sensitivity.gains if (c := self.candidate(TrainableSet.of([p])))]
+
+    def greedy(self, budget: Budget, smallest: int) -> list[Candidate]:
         """Sets filled piece by piece, most gain a byte first, for several budgets up to the one given.
 
         Each family in turn, together with the companions and those of a single layer: sets of more families are no better
         and hard to understand.
         """
-        singles = [c for p in self.sensitivity.gains if (c := self.candidate(TrainableSet.of([p])))]
+        singles = self._singles
         if not singles:
             return []
         floor = min(c.forecast.infer.plan.arena_bytes for c in singles)
-        ranked = [c.set for c in sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))]
+        ranked = [c.set for c in sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name)) if c.gain > 0]
         top = budget.ram or 4 * max(c.bytes for c in singles)
         limits = [replace(budget, ram=round(smallest + (top - smallest) * i / STEPS)) for i in range(1, STEPS + 1)]
         known = {name: families()[name] for name in self.sensitivity.layers}
@@ -261,22 +299,34 @@ class Space:
         found = []
         for name in self.sensitivity.layers:
             mine = [s for s in ranked if s.kind == name or s.kind in along]
-            found += [s for limit in limits if (s := self._filled(mine, limit)) is not None]
+            found += [c for limit in limits if (c := self._filled(mine, limit)) is not None]
         return found
 
-    def _filled(self, ranked: Sequence[TrainableSet], limit: Budget) -> TrainableSet | None:
-        current: TrainableSet | None = None
-        gain = 0.0
-        for single in ranked:
-            (piece,) = single.pieces
-            grown = single if current is None else current.plus(piece)
-            tried = None if grown is None else self.candidate(grown)
-            if tried is None or not limit.allows(tried):
-                continue
-            promised = self.sensitivity.agreement(tried.set)
-            if promised > gain:
-                current, gain = tried.set, promised
+    def _filled(self, ranked: Sequence[TrainableSet], limit: Budget) -> Candidate | None:
+        """As many of the first pieces as fit; then without the next, which does not, as many of those after it, and so on."""
+        current: Candidate | None = None
+        rest = list(ranked)
+        for _ in range(PASSED_OVER + 1):
+            best, fits, fails = current, 0, len(rest) + 1
+            while fails - fits > 1:
+                count = min(2 * fits + 1, (fits + fails) // 2)
+                tried = self.candidate(_grown(current, rest[:count]))
+                if tried is not None and limit.allows(tried):
+                    fits, best = count, tried
+                else:
+                    fails = count
+            current, rest = best, rest[fails:]
         return current
+
+
+def _grown(candidate: Candidate | None, singles: Sequence[TrainableSet]) -> TrainableSet:
+    """A set with more pieces, as far as its layers can take them."""
+    found = None if candidate is None else candidate.set
+    for single in singles:
+        (piece,) = single.pieces
+        found = single if found is None else found.plus(piece) or found
+    assert found is not None
+    return found
 
 
 def _spread(count: int) -> list[int]:

@@ -22,7 +22,7 @@ from ..config import Config
 from ..model import Model
 from ..options import Samples
 from ..sizes import parse_size
-from .candidates import Budget, Candidate, Space, cost, front
+from .candidates import Budget, Candidate, Plans, Space, cost, front
 from .chip import Chip, check, parse_energy, parse_wear
 from .reason import reasons, verdicts
 from .result import Row, SearchResult
@@ -77,13 +77,25 @@ def search(
     setting = Setting(used, as_loss(loss), storage, accumulate, epochs, core, seed, layers, offload, chip)
     prepared = Search(model, data, setting, calibration=calibration)
     limits = {"ram": ram, "flash": flash, "time": time, "clock": clock, "energy": energy, "flash_wear": flash_wear}
-    return prepared.choose(**limits, train=train, progress=progress)  # type: ignore[arg-type]
+    try:
+        return prepared.choose(**limits, train=train, progress=progress)  # type: ignore[arg-type]
+    finally:
+        prepared.close()
 
 
 class Search:
-    """A model and samples, ready to be asked for several budgets; what was planned and trained is remembered."""
+    """A model and samples, ready to be asked for several budgets; what was planned, built and trained is remembered. `close` it at last."""
 
-    def __init__(self, model: Model, data: tuple[Any, Any], setting: Setting | None = None, *, calibration: Samples | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: tuple[Any, Any],
+        setting: Setting | None = None,
+        *,
+        calibration: Samples | None = None,
+        plans: Plans | None = None,
+    ) -> None:
+        """plans: of other searches of this model and setting, which grow."""
         if not isinstance(model, Model):
             raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
         model = replace(model, graph=with_whole_sequences(model.graph))
@@ -100,12 +112,17 @@ class Search:
         self.task = Task(model, self.data, self.setting, base)
         self.trainer = Trainer(self.task)
         self._space: Space | None = None
+        self._plans = plans
 
     @property
     def space(self) -> Space:
         if self._space is None:
-            self._space = Space(self.model.graph, Sensitivity(self.model.graph, self.data, self.setting), self.setting)
+            self._space = Space(self.model.graph, Sensitivity(self.model.graph, self.data, self.setting), self.setting, self._plans)
         return self._space
+
+    def close(self) -> None:
+        """Let go of the programs that trained."""
+        self.trainer.close()
 
     def choose(
         self,
@@ -155,6 +172,14 @@ class Search:
         bar.update(stage, description=f"training {len(finalists)} of {len(feasible)} sets", total=effort.trainings(len(finalists)), completed=0)
         return race(self.trainer, finalists, effort, lambda count: bar.advance(stage, count))
 
+    def _recipe_left_out(self, budget: Budget, hertz: int) -> str:
+        """Why the default recipe is not what others are measured against, where it does not fit."""
+        every = [c for sets in self.space.default_recipes() for s in sets if (c := self.space.candidate(s))]
+        if not every or any(budget.allows(c) for c in every):
+            return ""
+        smallest = _nearest(every, budget)
+        return f"the default recipe does not fit: the smallest, {smallest.name}, takes {_needed(smallest, budget, hertz)}"
+
     def _fitting(self, candidates: Sequence[Candidate], budget: Budget) -> Iterator[Candidate]:
         """Those whose flash, code included, is within the budget: what a build measures."""
         for candidate in candidates:
@@ -188,7 +213,6 @@ class Search:
         said = verdicts(trials) if trials else {}
         rows = [_row(c, best_trials.get(c.name), c.name in names, best, hertz, said.get(c.name, "")) for c in shown.values()]
         accuracy, loss = self.trainer.untrained(best[0])
-        self.trainer.close()
         setting, training = self.setting, {"epochs": self.setting.epochs, "decay": "linear"}
         optimizer = replace(setting.optimizer, lr=best[1])  # type: ignore[type-var]
         return SearchResult(
@@ -199,7 +223,7 @@ class Search:
             board=setting.chip.board if setting.chip else None,
             updates=setting.chip.updates if setting.chip else None,
             guessed=best[0].estimate.unknown,
-            reason=reasons(best[0], trials, feasible),
+            reason=reasons(best[0], trials, feasible, self._recipe_left_out(budget, hertz)),
             before=accuracy,
             loss_before=loss,
             considered=considered,
@@ -289,7 +313,7 @@ def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hert
     """Names the limit that keeps everything out, and the least that would let something in; of several limits the set that is nearest to them."""
     if not planned:
         return CompileError(model, "no layer of this model can be trained", "`kilotune ops` lists the operators with a gradient")
-    limits = {name: getattr(budget, name) for name in UNITS if getattr(budget, name) is not None}
+    limits = _limits(budget)
     for name, limit in limits.items():
         others = [c for c in planned if replace(budget, **{name: None}).allows(c)]
         if not others:
@@ -298,11 +322,29 @@ def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hert
         allowed, taken = _amount(name, limit, hertz, round_up=False), _amount(name, cost(smallest, name), hertz)
         what = f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {taken}{_unit(name, hertz)}"
         return BudgetError(f"{_option(name)}={allowed}", what, f"allow {taken}")
-    nearest = min(planned, key=lambda c: (max(cost(c, name) / limit for name, limit in limits.items()), c.name))
-    needs = [(name, cost(nearest, name)) for name in limits if cost(nearest, name) > limits[name]]
-    shown = ", ".join(f"{_amount(name, need, hertz)}{_unit(name, hertz)}" for name, need in needs)
-    what = f"no trainable set of {model} fits all limits: the nearest, {nearest.name}, takes {shown}"
-    return BudgetError("budget", what, "allow " + " and ".join(f"{_option(name)}={_amount(name, need, hertz)}" for name, need in needs))
+    nearest = _nearest(planned, budget)
+    what = f"no trainable set of {model} fits all limits: the nearest, {nearest.name}, takes {_needed(nearest, budget, hertz)}"
+    needs = [f"{_option(name)}={_amount(name, cost(nearest, name), hertz)}" for name in _exceeded(nearest, budget)]
+    return BudgetError("budget", what, "allow " + " and ".join(needs))
+
+
+def _limits(budget: Budget) -> dict[str, float]:
+    """Those that are given, by name."""
+    return {name: limit for name in UNITS if (limit := getattr(budget, name)) is not None}
+
+
+def _nearest(candidates: Sequence[Candidate], budget: Budget) -> Candidate:
+    """The one that exceeds the limits by the least factor."""
+    return min(candidates, key=lambda c: (max(cost(c, name) / limit for name, limit in _limits(budget).items()), c.name))
+
+
+def _exceeded(candidate: Candidate, budget: Budget) -> list[str]:
+    return [name for name, limit in _limits(budget).items() if cost(candidate, name) > limit]
+
+
+def _needed(candidate: Candidate, budget: Budget, hertz: int) -> str:
+    """What a candidate takes of the limits that it exceeds."""
+    return ", ".join(f"{_amount(name, cost(candidate, name), hertz)}{_unit(name, hertz)}" for name in _exceeded(candidate, budget))
 
 
 def _option(name: str) -> str:

@@ -31,27 +31,30 @@ def _verdict(trial: Trial, winner: Trial) -> str:
     return f"within noise: {shown}"
 
 
-def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candidate]) -> tuple[str, ...]:
-    """Sentences. feasible: all that fit the budget."""
+def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candidate], left_out: str = "") -> tuple[str, ...]:
+    """Sentences. feasible: all that fit the budget. left_out: why the default recipe is not the anchor, where it is not."""
     if not trials:
-        return (f"nothing was trained: of {len(feasible)} sets that fit, it promises most by its gradients",)
+        return (f"nothing was trained: of {len(feasible)} sets that fit, it promises most by its gradients", *filter(None, [left_out]))
     winner, anchor = trials[0], next(t for t in trials if t.anchor)
     trained = {t.candidate.name for t in trials}
     said = [
         f"{len(trained)} of {len(feasible)} sets that fit were trained, on parts of the samples, and judged on the others ({winner.samples} "
-        f"predictions): by errors, and the loss in units of a guess's. After ± stands one standard error of the paired difference"
+        f"predictions): by errors, and the loss in units of a guess's. After ± stands one standard error of the paired difference",
+        *filter(None, [left_out]),
     ]
     if winner is anchor:
-        said.append("it is what one would train without a search, at the usual rate: " + _luck(trials))
+        said.append("it is what one would train without a search within this budget, at the usual rate: " + _luck(trials))
     else:
         lag, error = winner.lag(anchor)
-        gain = f"it is better than what one would train without a search, {anchor.name}, by {-lag:.3f} ± {error:.3f}"
+        gain = f"it is better than what one would train without a search within this budget, {anchor.name}, by {-lag:.3f} ± {error:.3f}"
         said.append(f"{gain}; as one of {len(trials) - 1} trainings, {_expected(winner)}")
     alike = _within(trials, winner)
     if alike:
         shown = ", ".join(f"{t.name} ({_score(t)}, {t.candidate.bytes:,} bytes)" for t in alike[:LISTED])
         more = f" and {len(alike) - LISTED} more" if len(alike) > LISTED else ""
         said.append(f"within noise of it: {shown}{more}")
+    elif len(trained) == 1:
+        said.append("no other set was trained")
     else:
         said.append(f"every other set was behind it by more than {_margin()}, or given up early, {BEHIND:g} standard errors behind the best")
     return tuple(said)

@@ -248,13 +248,13 @@ class Trainer:
         for part in parts:
             key = (trial.candidate.name, trial.lr, part)
             if key not in self._known:
-                self._known[key] = self._trained(self._device(trial.candidate), self._rest(trial.candidate).data, trial.lr, part)
+                self._known[key] = self._trained(self.device(trial.candidate), self.rest(trial.candidate).data, trial.lr, part)
             trial.outcomes[part] = self._known[key]
 
     def run_all(self, trials: Sequence[Trial], parts: Sequence[Part], tick: Tick) -> None:
         """The same of several, on all processors: the generated C runs beside Python. What comes out depends on no order."""
         for candidate in {t.candidate.name: t.candidate for t in trials}.values():
-            self._rest(candidate)  # shared: not to be made by two at once
+            self.rest(candidate)  # shared: not to be made by two at once
         turns: dict[str, list[Trial]] = {}
         for trial in trials:  # a candidate has one device
             turns.setdefault(trial.candidate.name, []).append(trial)
@@ -269,7 +269,7 @@ class Trainer:
 
     def untrained(self, candidate: Candidate) -> tuple[float | None, float]:
         """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
-        device, data = self._device(candidate), self._rest(candidate).data
+        device, data = self.device(candidate), self.rest(candidate).data
         device.reset()
         outcome = _evaluated(device, data, np.arange(len(data)), self.task.guess)
         return None if outcome.right is None else float(outcome.right.mean()), float(outcome.losses.mean())
@@ -280,13 +280,14 @@ class Trainer:
             device.close()
         self._devices.clear()
 
-    def _rest(self, candidate: Candidate) -> Task:
+    def rest(self, candidate: Candidate) -> Task:
+        """What its device is trained for: the task without the frozen part before its first layer."""
         return self.task.rest({p.layer for p in candidate.set.pieces})
 
-    def _device(self, candidate: Candidate) -> Device:
+    def device(self, candidate: Candidate) -> Device:
         """The candidate on the host, built once."""
         if candidate.name not in self._devices:
-            self._devices[candidate.name] = _opened(self._rest(candidate), candidate)
+            self._devices[candidate.name] = _opened(self.rest(candidate), candidate)
         return self._devices[candidate.name]
 
     def _trained(self, device: Device, data: Data, lr: float, part: Part) -> Outcome:

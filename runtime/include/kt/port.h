@@ -1,8 +1,10 @@
-/* kt/port.h: what a program provides for a model that keeps moments or saved values in slow memory (option offload).
+/* kt/port.h: what a program provides for a model that keeps moments or saved values in slow memory (option offload), or the
+ * entries of a replay buffer.
  *
- * Slow memory is whatever the board has beside the arena: external RAM, FRAM, a file. Its content need not outlive a reset: init
- * and resume fill it. Every training step makes the same transfers in the same order: a saved value goes out once and comes back
- * once, moments come in and go out again in pages of up to 256 elements. */
+ * Slow memory is whatever the board has beside the arena: external RAM, FRAM, flash, a file. Its content need not outlive a reset:
+ * init and resume fill it, but for entries of a replay buffer, each of which has a checksum. Every training step makes the same
+ * transfers in the same order: a saved value goes out once and comes back once, moments come in and go out again in pages of up to
+ * 256 elements. */
 #ifndef KT_PORT_H
 #define KT_PORT_H
 

@@ -77,7 +77,7 @@ void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const i
         kt_initial_sums(weights, layer.size, channels, params->input_offset, initial);
         trained.initial = initial;
     }
-    if (layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_delta)) {
+    if (layer.size > KT_SAFE_SUM || !kt_conv2d_by_lanes(layer, x, y, add_delta)) {
         kt_conv2d_delta_walk(params, x, bias, weights, delta_exponent, y);
     }
 }

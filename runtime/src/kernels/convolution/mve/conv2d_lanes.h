@@ -20,7 +20,7 @@ enum {
     KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
     KT_CHUNK = 64,         /* channels whose sums are kept */
     KT_HELD = 512,         /* channels of a position whose results may wait */
-    KT_SMALL = 32768       /* values under a window whose sum is below 2^30: 255 * 128 each */
+    KT_SAFE_SUM = 32768    /* values under a window whose sum is below 2^30: 255 * 128 each */
 };
 
 /* A layer; what a trained layer adds to the sums is up to its kernel. */
@@ -45,7 +45,7 @@ typedef struct {
 typedef void kt_addend_lanes(const kt_conv2d_layer *layer, const kt_conv2d_positions *positions, int32_t first,
                              int32_t count, int32_t (*sums)[KT_CHUNK]);
 
-/* A trained product of four channels in accumulator units. Sums of at most KT_SMALL values and it do not leave int32. */
+/* A trained product of four channels in accumulator units. Sums of at most KT_SAFE_SUM values and it do not leave int32. */
 static inline int32x4_t kt_addend_of(int32x4_t product, int32x4_t multiplier, int32x4_t shift)
 {
     const int32x4_t scaled = kt_requantize_lanes(product, multiplier, shift);

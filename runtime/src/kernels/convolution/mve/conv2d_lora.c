@@ -211,7 +211,7 @@ void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const in
     if (trained.tables != NULL && params->window.output[KT_CHANNELS] <= LAID_OUT) {
         lay_out(params, &trained, 0, params->window.output[KT_CHANNELS], 0);
     }
-    if (layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
+    if (layer.size > KT_SAFE_SUM || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
         kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, y);
     }
 }
