@@ -299,8 +299,8 @@ KT_INLINE int kt_channels_apart(const kt_bands *b)
            y + (uintptr_t)(output[KT_Y] * output[KT_X] * input[KT_CHANNELS]) <= x;
 }
 
-/* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
-KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
+/* The bands of four channels, and then the next four; or four channels of a band after the other, and then the next band. */
+KT_INLINE void kt_order_bands(const kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
 {
     const int32_t output = b->window->output[KT_Y], channels = b->window->input[KT_CHANNELS];
     const int32_t bands = (output + height - 1) / height;
@@ -308,23 +308,7 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
     const int apart = kt_channels_apart(b);
     int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
     kt_band_quad quad = {b->x, b->y, b->stream, b->bias, {NULL, NULL, 0, {0, 0, 0, 0}}};
-    int32_t band, i, c;
-    b->columns = kt_columns_of(b->window);
-#if KT_VECTOR
-    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * inputs) : NULL;
-    if (kt_band_has_room(b->window)) {
-        for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
-            kt_vector_rows(b, band * height, kt_minimum(output - band * height, height), scaling, starts);
-        }
-        return;
-    }
-#endif
-    for (i = 0; i < inputs; i++) { /* columns outside of the image are those of every row */
-        kt_outside_pairs(b->words + i, (int8_t)b->outside, kt_columns_count(&b->columns), inputs);
-    }
-    /* The bands of four channels, and then the next four; or four channels of a band after the other, and then the next band. */
-    band = apart ? 0 : kt_first(direction, bands);
-    c = 0;
+    int32_t band = apart ? 0 : kt_first(direction, bands), c = 0;
     while (c < channels && kt_within(band, bands)) {
         const int32_t oy = band * height;
         if (!apart || band == 0) {
@@ -339,6 +323,28 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
             band += c == 0 ? direction : 0;
         }
     }
+}
+
+/* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
+KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
+{
+    int32_t i;
+    b->columns = kt_columns_of(b->window);
+#if KT_VECTOR
+    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * inputs) : NULL;
+    if (kt_band_has_room(b->window)) {
+        const int32_t output = b->window->output[KT_Y], bands = (output + height - 1) / height;
+        const int32_t direction = kt_direction(b->x, b->y);
+        for (i = kt_first(direction, bands); kt_within(i, bands); i += direction) {
+            kt_vector_rows(b, i * height, kt_minimum(output - i * height, height), scaling, starts);
+        }
+        return;
+    }
+#endif
+    for (i = 0; i < inputs; i++) { /* columns outside of the image are those of every row */
+        kt_outside_pairs(b->words + i, (int8_t)b->outside, kt_columns_count(&b->columns), inputs);
+    }
+    kt_order_bands(b, height, inputs, scaling, starts);
 }
 
 /* starts: of a layer with gains, or NULL. */
