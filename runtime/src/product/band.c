@@ -45,7 +45,7 @@ void kt_band_gradient(int8_t *y, const int32_t *columns, const int32_t *stream, 
     const int32_t width = 2 * band->pairs + band->odd;
     const int32_t rows = kt_band_rows(band);
     int32_t c, row, x;
-    for (c = 0; c < 4; c++, y++, columns += 6, stream += KT_BAND_STREAM) {
+    for (c = 0; c < 4; c++, y++, columns++, stream += KT_BAND_STREAM) {
         for (row = 0; row < rows; row++) {
             for (x = 0; x < width; x++) {
                 const int32_t sum = row_sum(columns, stream[2], x, row) + row_sum(columns, stream[1], x, row + 1) +

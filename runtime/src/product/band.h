@@ -1,6 +1,6 @@
 /* band.h: depthwise convolutions with a 3x3 window over a band of rows, four channels at a time.
  *
- * The four channels of the band's input rows stand unzipped in a buffer of columns: word [column pair][channel][row] holds two
+ * The four channels of the band's input rows stand unzipped in a buffer of columns: word [column pair][row][channel] holds two
  * neighbouring columns of one channel as int16, of six rows, or with stride 2 of five. Columns begin with those left of the
  * image that the first window covers. One load of a word serves two windows beside each other, and three or two below each
  * other.

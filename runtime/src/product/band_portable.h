@@ -7,7 +7,7 @@
 /* Value of a channel at column and row of the buffer, of so many input rows. */
 KT_INLINE int32_t kt_band_value(const int32_t *columns, int32_t inputs, int32_t column, int32_t row)
 {
-    const int32_t word = columns[column / 2 * 4 * inputs + row];
+    const int32_t word = columns[4 * (column / 2 * inputs + row)];
     return column % 2 == 0 ? kt_low(word) : kt_high(word);
 }
 
@@ -38,7 +38,7 @@ KT_INLINE void kt_band_results(int8_t *y, const int32_t *columns, const int32_t 
     const int32_t rows = kt_band_rows(band);
     const int32_t inputs = stride == 1 ? 6 : 5;
     int32_t c, row, x;
-    for (c = 0; c < 4; c++, y++, columns += inputs, stream += KT_BAND_STREAM) {
+    for (c = 0; c < 4; c++, y++, columns++, stream += KT_BAND_STREAM) {
         for (row = 0; row < rows; row++) {
             int8_t *const line = y + row * band->top_step;
             for (x = 0; x < width; x++) {

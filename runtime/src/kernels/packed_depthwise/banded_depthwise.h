@@ -1,8 +1,10 @@
 /* banded_depthwise.h: depthwise convolutions with a 3x3 window, a band of rows at a time.
  *
- * A band reads the rows of four channels, writes its results, and goes on with the next four. Where result and input are one buffer, a
- * channel's results lie over nothing but what was read for them, and the last row of a band is kept for the next one (the halo).
- * Otherwise the results of a whole band may not lie over what it reads; bands are taken forwards or backwards, as positions are elsewhere. */
+ * A band reads the rows of four channels, writes its results, and goes on. Where result and input are one buffer, a channel's results lie
+ * over nothing but what was read for them: all bands of four channels follow each other, and rows that the next band reads too stay in the
+ * buffer. So it is where they share no byte. Otherwise the results of a whole band may not lie over what it reads: a band is one of all
+ * channels, and bands are taken forwards or backwards, as positions are elsewhere. In vectors (vector/band_rows.h) a band is always one of all
+ * channels; then the last row of a band in one buffer is kept for the next one (the halo). */
 #ifndef KT_BANDED_DEPTHWISE_H
 #define KT_BANDED_DEPTHWISE_H
 
@@ -23,44 +25,60 @@ typedef struct {
 
 enum { KT_HALF = 1 << 15 };
 
+/* Words of two neighbouring columns of four channels, in one row. */
+typedef struct {
+    int32_t first, second;
+} kt_two_words;
+typedef struct {
+    kt_two_words left, right;
+} kt_band_words;
+
+KT_INLINE void kt_put_two_words(kt_two_words *words, int32_t first, int32_t second)
+{
+#if KT_DSP
+    __asm__("strd %1, %2, %0" : "=m"(*words) : "r"(first), "r"(second));
+#else
+    words->first = first;
+    words->second = second;
+#endif
+}
+
 /* Two columns of four channels as one word a channel, scaled. */
-KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, int32_t inputs,
-                               const kt_scaling *scaling)
+KT_INLINE void kt_unzip_scaled(kt_band_words *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
 {
     const int32_t f0 = scaling->factor[0], f1 = scaling->factor[1], f2 = scaling->factor[2], f3 = scaling->factor[3];
-    words[0] = kt_pair_of_high(kt_add_product(KT_HALF, left[0], f0), kt_add_product(KT_HALF, right[0], f0));
-    words[inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[1], f1), kt_add_product(KT_HALF, right[1], f1));
-    words[2 * inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[2], f2), kt_add_product(KT_HALF, right[2], f2));
-    words[3 * inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[3], f3), kt_add_product(KT_HALF, right[3], f3));
+    kt_put_two_words(&words->left, kt_pair_of_high(kt_add_product(KT_HALF, left[0], f0), kt_add_product(KT_HALF, right[0], f0)),
+                     kt_pair_of_high(kt_add_product(KT_HALF, left[1], f1), kt_add_product(KT_HALF, right[1], f1)));
+    kt_put_two_words(&words->right, kt_pair_of_high(kt_add_product(KT_HALF, left[2], f2), kt_add_product(KT_HALF, right[2], f2)),
+                     kt_pair_of_high(kt_add_product(KT_HALF, left[3], f3), kt_add_product(KT_HALF, right[3], f3)));
 }
 
 /* Two columns of four channels as one word a channel. */
-KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *right, int32_t inputs,
-                               const kt_scaling *scaling)
+KT_INLINE void kt_unzip_pair(kt_band_words *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
 {
 #if KT_DSP
-    uint32_t l, r, low, high;
+    int32_t l, r, low, high, w0, w1, w2, w3;
     if (scaling != NULL) {
-        kt_unzip_scaled(words, left, right, inputs, scaling);
+        kt_unzip_scaled(words, left, right, scaling);
         return;
     }
-    memcpy(&l, left, 4);
-    memcpy(&r, right, 4);
+    l = kt_word_at(left);
+    r = kt_word_at(right);
     __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(low) : "r"(l), "r"(r));
     __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(high) : "r"(r), "r"(l));
-    __asm__("sxtb16 %0, %1" : "=r"(words[0]) : "r"(low));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[inputs]) : "r"(low));
-    __asm__("sxtb16 %0, %1" : "=r"(words[2 * inputs]) : "r"(high));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[3 * inputs]) : "r"(high));
+    __asm__("sxtb16 %0, %1" : "=r"(w0) : "r"(low));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(w1) : "r"(low));
+    __asm__("sxtb16 %0, %1" : "=r"(w2) : "r"(high));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(w3) : "r"(high));
+    kt_put_two_words(&words->left, w0, w1);
+    kt_put_two_words(&words->right, w2, w3);
 #else
-    int32_t c;
     if (scaling != NULL) {
-        kt_unzip_scaled(words, left, right, inputs, scaling);
+        kt_unzip_scaled(words, left, right, scaling);
         return;
     }
-    for (c = 0; c < 4; c++) {
-        words[c * inputs] = kt_pair_of(left[c], right[c]);
-    }
+    kt_put_two_words(&words->left, kt_pair_of(left[0], right[0]), kt_pair_of(left[1], right[1]));
+    kt_put_two_words(&words->right, kt_pair_of(left[2], right[2]), kt_pair_of(left[3], right[3]));
 #endif
 }
 
@@ -93,56 +111,61 @@ static inline int32_t kt_columns_count(const kt_columns *columns)
     return columns->before + columns->cut_left + columns->inside + columns->cut_right + columns->after;
 }
 
-KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count, int32_t inputs)
+/* One row of so many column pairs outside of the image. */
+KT_INLINE void kt_outside_pairs(kt_band_words *words, int32_t value, int32_t count, int32_t inputs)
 {
     const int32_t pair = kt_pair_of(value, value);
-    for (; count > 0; count--, words += 4 * inputs) {
-        words[0] = pair;
-        words[inputs] = pair;
-        words[2 * inputs] = pair;
-        words[3 * inputs] = pair;
+    for (; count > 0; count--, words += inputs) {
+        kt_put_two_words(&words->left, pair, pair);
+        kt_put_two_words(&words->right, pair, pair);
     }
-    return words;
 }
 
 /* Rows of one column pair; left, right: its two columns in the first of them, each with the bytes from row to row. */
-KT_INLINE void kt_unzip_rows(int32_t *words, const int8_t *left, int32_t left_step, const int8_t *right,
-                             int32_t right_step, int32_t rows, int32_t inputs, const kt_scaling *scaling)
+KT_INLINE void kt_unzip_rows(kt_band_words *words, const int8_t *left, int32_t left_step, const int8_t *right,
+                             int32_t right_step, int32_t rows, const kt_scaling *scaling)
 {
+    if (rows == 4) { /* of most bands */
+        kt_unzip_pair(words, left, right, scaling);
+        left += left_step, right += right_step;
+        kt_unzip_pair(words + 1, left, right, scaling);
+        left += left_step, right += right_step;
+        kt_unzip_pair(words + 2, left, right, scaling);
+        left += left_step, right += right_step;
+        kt_unzip_pair(words + 3, left, right, scaling);
+        return;
+    }
     for (; rows > 0; rows--, left += left_step, right += right_step, words++) {
-        kt_unzip_pair(words, left, right, inputs, scaling);
+        kt_unzip_pair(words, left, right, scaling);
     }
 }
 
-/* Rows inside the image of four channels; x points to the first of them in the first row and the first column that is read. step, line: bytes
- * from column to column and from row to row. */
+/* Rows inside the image of four channels. x: their first column that is read, in the first row. step, line: bytes from column to column and
+ * from row to row. Pairs wholly outside stand in `words` already. */
 KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32_t step, int32_t line, const int8_t *outside,
-                               int32_t *words, int32_t rows, int32_t inputs, const kt_scaling *scaling)
+                               kt_band_words *words, int32_t rows, int32_t inputs, const kt_scaling *scaling)
 {
+    const int32_t count = columns->cut_left + columns->inside + columns->cut_right;
     int32_t i;
-    for (i = 0; columns->before > 0 && i < rows; i++) {
-        kt_outside_pairs(words + i, *outside, columns->before, inputs);
-    }
-    words += columns->before * 4 * inputs;
-    if (columns->cut_left) {
-        kt_unzip_rows(words, outside, 0, x, line, rows, inputs, scaling);
-        words += 4 * inputs;
-        x += step;
-    }
-    for (i = columns->inside; i > 0; i--, x += 2 * step, words += 4 * inputs) {
-        kt_unzip_rows(words, x, line, x + step, line, rows, inputs, scaling);
-    }
-    if (columns->cut_right) {
-        kt_unzip_rows(words, x, line, outside, 0, rows, inputs, scaling);
-        words += 4 * inputs;
-    }
-    for (i = 0; columns->after > 0 && i < rows; i++) {
-        kt_outside_pairs(words + i, *outside, columns->after, inputs);
+    words += columns->before * inputs;
+    for (i = 0; i < count; i++, words += inputs) {
+        const int8_t *left = x, *right = outside;
+        int32_t left_step = line, right_step = 0;
+        if (i == 0 && columns->cut_left) {
+            left = outside, left_step = 0;
+        } else {
+            x += step;
+        }
+        if (i + 1 < count || !columns->cut_right) {
+            right = x, right_step = line;
+            x += step;
+        }
+        kt_unzip_rows(words, left, left_step, right, right_step, rows, scaling);
     }
 }
 
-/* What the bands of a layer share. fold: as in kt_packed_depthwise_params. halo: one row of the input [width][channels], as it was before a
- * band was written; NULL where the result lies elsewhere. */
+/* What the bands of a layer share. fold: as in kt_packed_depthwise_params. halo: of bands in vectors, one row of the input [width][channels],
+ * as it was before a band was written; NULL where the result lies elsewhere. */
 typedef struct {
     const kt_window *window;
     kt_columns columns;
@@ -153,18 +176,10 @@ typedef struct {
     const int8_t *x;
     const int32_t *bias;
     int8_t *y;
-    int32_t *words;
+    kt_band_words *words;
     int8_t *halo;
     kt_band_kernel *kernel;
 } kt_bands;
-
-/* Four channels of a row of the image, `step` bytes from column to column. */
-KT_INLINE void kt_keep_row(int8_t *halo, const int8_t *row, int32_t width, int32_t step)
-{
-    for (; width > 0; width--, halo += step, row += step) {
-        memcpy(halo, row, 4);
-    }
-}
 
 /* What the sums of four channels start from. */
 KT_INLINE const int32_t *kt_band_start(const kt_bands *b, int32_t c, int32_t *folded)
@@ -205,74 +220,131 @@ KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
 #include "vector/band_rows.h"
 #endif
 
-/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. starts:
- * of a layer with gains (`kt_gained_starts`), or NULL. */
-KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
+/* What four channels have in common in all their bands. x, y: of the first of them. */
+typedef struct {
+    const int8_t *x;
+    int8_t *y;
+    const int32_t *stream;
+    const int32_t *bias;
+    kt_scaling scaling;
+} kt_band_quad;
+
+/* The four channels from c on. scaling: of a gradient, whose kernel takes one shift in place of biases. starts: of a layer with gains
+ * (`kt_gained_starts`), or NULL. folded [4], gained [4 * KT_BAND_STREAM]: where the quad's tables stand if they are not the layer's own. */
+KT_INLINE void kt_enter_quad(kt_band_quad *quad, const kt_bands *b, int32_t c, const kt_scaling *scaling, const int32_t *starts,
+                             int32_t *folded, int32_t *gained)
+{
+    quad->x = b->x + kt_maximum(-b->window->pad[KT_X], 0) * b->window->input[KT_CHANNELS] + c;
+    quad->y = b->y + c;
+    quad->stream = b->stream + c * KT_BAND_STREAM;
+    if (scaling != NULL) {
+        quad->scaling = *scaling;
+        kt_set_factors(&quad->scaling, c);
+        quad->bias = b->bias;
+    } else if (starts != NULL) {
+        quad->bias = starts + c * KT_GAINED_WORDS;
+        quad->stream = kt_gained_stream(quad->stream, quad->bias + KT_QUAD, gained);
+    } else {
+        quad->bias = kt_band_start(b, c, folded);
+    }
+}
+
+/* The first `rows` rows of the buffer, one or two, become those from `from` on. */
+KT_INLINE void kt_carry_rows(kt_band_words *words, int32_t from, int32_t rows, int32_t pairs, int32_t inputs)
+{
+    for (; pairs > 0; pairs--, words += inputs) {
+        words[0] = words[from];
+        if (rows > 1) {
+            words[1] = words[from + 1];
+        }
+    }
+}
+
+/* Four channels of the band of `rows` result rows from oy on. carried: the first rows of the buffer are those of the band before, of `height`. */
+KT_INLINE void kt_banded_rows(const kt_bands *b, const kt_band_quad *quad, int32_t oy, int32_t rows, int32_t height, int carried, int32_t inputs,
+                              const kt_scaling *scaling)
 {
     const kt_window *const window = b->window;
-    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
-    const int32_t line = width * channels;
-    const int32_t next = window->output[KT_X] * channels;
+    const int32_t channels = window->input[KT_CHANNELS], stride = inputs == 6 ? 1 : 2;
+    const int32_t line = window->input[KT_X] * channels, next = window->output[KT_X] * channels;
+    const int32_t pairs = kt_columns_count(&b->columns);
     const int8_t zero = (int8_t)b->outside;
     const int8_t outside[4] = {zero, zero, zero, zero};
-    const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
-    const int32_t read = (rows - 1) * window->stride[KT_Y] + 3;
-    const int32_t low = kt_clamp(-top, 0, read), high = kt_clamp(window->input[KT_Y] - top, low, read);
-    const int32_t kept = b->halo != NULL && low == 0 ? 1 : 0; /* rows that were overwritten */
+    const int32_t top = oy * stride - window->pad[KT_Y];
+    const int32_t read = (rows - 1) * stride + 3, done = carried ? 3 - stride : 0;
+    const int32_t low = kt_clamp(-top, done, read), high = kt_clamp(window->input[KT_Y] - top, low, read);
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
-    const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
-    const int32_t *stream = b->stream;
-    int32_t *const words = b->words;
-    kt_scaling own = {NULL, NULL, 0, {0, 0, 0, 0}};
-    int32_t c, row;
-    if (scaling != NULL) {
-        own = *scaling;
+    int32_t row;
+    if (carried) {
+        kt_carry_rows(b->words, height * stride, 3 - stride, pairs, inputs);
     }
-    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
-        const kt_scaling *const scale = scaling == NULL ? NULL : &own;
-        int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
-        const int32_t *const quad = starts == NULL ? NULL : starts + c * KT_GAINED_WORDS;
-        const int32_t *const words_of = quad == NULL ? stream : kt_gained_stream(stream, quad + KT_QUAD, gained);
-        if (scaling != NULL) {
-            kt_set_factors(&own, c);
+    for (row = done; row < low; row++) {
+        kt_outside_pairs(b->words + row, zero, pairs, inputs);
+    }
+    kt_unzip_inside(&b->columns, quad->x + (top + low) * line, channels, line, outside, b->words + low, high - low, inputs,
+                    scaling == NULL ? NULL : &quad->scaling);
+    for (row = high; row < read; row++) {
+        kt_outside_pairs(b->words + row, zero, pairs, inputs);
+    }
+    b->kernel(quad->y + oy * next, (const int32_t *)b->words, quad->stream, quad->bias, &band);
+}
+
+/* Whether input and result are one buffer, or share no byte. */
+KT_INLINE int kt_channels_apart(const kt_bands *b)
+{
+    const int32_t *const input = b->window->input, *const output = b->window->output;
+    const uintptr_t x = (uintptr_t)b->x, y = (uintptr_t)b->y;
+    return x == y || x + (uintptr_t)(input[KT_Y] * input[KT_X] * input[KT_CHANNELS]) <= y ||
+           y + (uintptr_t)(output[KT_Y] * output[KT_X] * input[KT_CHANNELS]) <= x;
+}
+
+/* The bands of four channels, and then the next four; or four channels of a band after the other, and then the next band. */
+KT_INLINE void kt_order_bands(const kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
+{
+    const int32_t output = b->window->output[KT_Y], channels = b->window->input[KT_CHANNELS];
+    const int32_t bands = (output + height - 1) / height;
+    const int32_t direction = kt_direction(b->x, b->y);
+    const int apart = kt_channels_apart(b);
+    int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
+    kt_band_quad quad = {b->x, b->y, b->stream, b->bias, {NULL, NULL, 0, {0, 0, 0, 0}}};
+    int32_t band = apart ? 0 : kt_first(direction, bands), c = 0;
+    while (c < channels && kt_within(band, bands)) {
+        const int32_t oy = band * height;
+        if (!apart || band == 0) {
+            kt_enter_quad(&quad, b, c, scaling, starts, folded, gained);
         }
-        for (row = 0; row < low; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
+        kt_banded_rows(b, &quad, oy, kt_minimum(output - oy, height), height, apart && band > 0, inputs, scaling);
+        if (apart) {
+            band = band + 1 < bands ? band + 1 : 0;
+            c += band == 0 ? KT_QUAD : 0;
+        } else {
+            c = c + KT_QUAD < channels ? c + KT_QUAD : 0;
+            band += c == 0 ? direction : 0;
         }
-        if (kept) {
-            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1, inputs, scale);
-        }
-        row = low + kept;
-        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row, inputs, scale);
-        for (row = high; row < read; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
-        }
-        if (b->halo != NULL) {
-            kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
-        }
-        b->kernel(b->y + oy * next + c, words, words_of, quad != NULL ? quad : scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
     }
 }
 
 /* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
 KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
 {
-    const int32_t bands = (b->window->output[KT_Y] + height - 1) / height;
-    const int32_t direction = kt_direction(b->x, b->y);
-    int32_t band;
+    int32_t i;
     b->columns = kt_columns_of(b->window);
-    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * 4 * inputs) : NULL;
-    for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
-        const int32_t oy = band * height;
 #if KT_VECTOR
-        if (kt_band_has_room(b->window)) {
-            kt_vector_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling, starts);
-            continue;
+    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * inputs) : NULL;
+    if (kt_band_has_room(b->window)) {
+        const int32_t output = b->window->output[KT_Y], bands = (output + height - 1) / height;
+        const int32_t direction = kt_direction(b->x, b->y);
+        for (i = kt_first(direction, bands); kt_within(i, bands); i += direction) {
+            kt_vector_rows(b, i * height, kt_minimum(output - i * height, height), scaling, starts);
         }
-#endif
-        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, starts);
+        return;
     }
+#endif
+    for (i = 0; i < inputs; i++) { /* columns outside of the image are those of every row */
+        kt_outside_pairs(b->words + i, (int8_t)b->outside, kt_columns_count(&b->columns), inputs);
+    }
+    kt_order_bands(b, height, inputs, scaling, starts);
 }
 
 /* starts: of a layer with gains, or NULL. */
