@@ -62,9 +62,11 @@ def test_what_is_trained(page: str, least: int, folder: Path) -> None:
 
 def test_a_model_that_remembers(folder: Path) -> None:
     from streaming_files import window_file
+    from test_sliding_windows import words
 
     (folder / "stream.tflite").write_bytes(window_file())
     shutil.copy(ROOT / "examples/language/convolutions.onnx", folder / "language.onnx")
+    (folder / "words.tflite").write_bytes(tflite.write(words()))
     found = commands("docs/how_to/streaming.md")
     assert len(found) >= 2
     for command in found:

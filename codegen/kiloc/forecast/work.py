@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..ir.graph import Graph, Node
 from ..ir.kernel_call import KernelCall
@@ -54,6 +55,24 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "edge": edge,
         "edge x channels": edge * channels,
         "edge x depth": edge * depth,
+        **_in_vectors(results, positions, channels, depth),
+        "path": results * path,
+        "quads of path": results * _whole(path, 4),
+        "singles of path": results * (path % 4),
+        "weights of path": channels * path,
+        "scratch": scratch + made,
+        "own scratch": scratch,
+        "made": made,
+        "inputs x taps": inputs * area,
+        **_of_window(area, positions, channels, depth, shape[0]),
+        **_of_taps(graph, node, call, macs, results, channels),
+    }
+
+
+def _in_vectors(results: float, positions: float, channels: float, depth: float) -> dict[str, float]:
+    """What is left over of a quad or a vector takes a whole one; and what is left over itself."""
+    macs = results * depth
+    return {
         "quads of channels": positions * _whole(channels, 4),
         "vectors of channels": positions * _whole(channels, 16),
         "vectors of channels x depth": positions * _whole(channels, 16) * depth,
@@ -65,16 +84,6 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "sums, odd channels": positions * depth if channels % 4 else 0.0,
         "results, odd depth": results if depth % 4 else 0.0,
         "macs, odd depth": macs if depth % 4 else 0.0,
-        "path": results * path,
-        "quads of path": results * _whole(path, 4),
-        "singles of path": results * (path % 4),
-        "weights of path": channels * path,
-        "scratch": scratch + made,
-        "own scratch": scratch,
-        "made": made,
-        "inputs x taps": inputs * area,
-        **_of_window(area, positions, channels, depth, shape[0]),
-        **_of_taps(graph, node, call, macs, results, channels),
     }
 
 
@@ -120,13 +129,32 @@ def _of_taps(graph: Graph, node: Node, call: KernelCall | None, macs: float, res
     place = place if place.positions == p else _without_window(p)
     beside = sum(graph.type(node.inputs[name]).size for name in ("lora_a", "delta") if backward and name in node.inputs)
     t = max(macs / place.placed - beside, 0.0) / (c * place.area)
-    depth, inner, border = t * place.area, float(place.inner), p - place.inner
-    inside, rows, columns, runs = float(place.taps), float(place.rows), float(place.columns), float(place.runs)
     multiplier = call.fields.get("depth_multiplier") if call is not None else None
-    two, four = rows * _whole(columns, 2), rows * _whole(columns, 4)
+    taps = _Taps(t, c, p, t * place.area, place)
     return {
         "t": t,
         "multiplier": float(multiplier) if isinstance(multiplier, int) else 1.0,
+        **_at_taps(taps),
+        **_at_positions(taps),
+    }
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """What `_of_taps` goes over; depth: values of all taps of a window."""
+
+    t: float
+    c: float
+    p: float
+    depth: float
+    place: Geometry
+
+
+def _at_taps(taps: _Taps) -> dict[str, float]:
+    """By the taps that lie inside the image, and by where a window reaches over its border."""
+    t, c, depth, place = taps.t, taps.c, taps.depth, taps.place
+    inside, runs, inner, border = float(place.taps), float(place.runs), float(place.inner), taps.p - place.inner
+    return {
         "inside": inside,
         "inside x c": inside * c,
         "inside x c/4": inside * _whole(c, 4),
@@ -154,6 +182,15 @@ def _of_taps(graph: Graph, node: Node, call: KernelCall | None, macs: float, res
         "inner x depth": inner * depth,
         "inner x c x depth": inner * c * depth,
         "inner x c/4 x depth": inner * _whole(c, 4) * depth,
+    }
+
+
+def _at_positions(taps: _Taps) -> dict[str, float]:
+    """By positions, channels and depth, and how many of them go together."""
+    t, c, p, depth, place = taps.t, taps.c, taps.p, taps.depth, taps.place
+    rows, columns = float(place.rows), float(place.columns)
+    two, four = rows * _whole(columns, 2), rows * _whole(columns, 4)
+    return {
         "p": p,
         "p x c": p * c,
         "p x t": p * t,

@@ -144,6 +144,6 @@ class StreamedRows(StreamedWeights):
         call = self.gradient_part(t).kernel_call(t, Names({**n.inputs, "accumulator": ""}, ()))
         fields: dict[str, Field] = {"gradient": call.fields, **{f: usual[f] for f in ("rows", "columns", "clip", "decay")}, "part": self.part}
         scratch = 4 * self.part * (t.type("value").size // rows) + 2 * rows
-        source, needs = "kernels/convolution/streamed_rows.c", (call.source,)
+        source, needs = "optim/streamed_rows.c", (call.source,)
         arguments = (*pointers(n, *order), Scratch())
         return KernelCall("kt_streamed_rows", "kt_streamed_rows_params", fields, arguments, scratch, source, needs, call.unreached)

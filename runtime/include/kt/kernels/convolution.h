@@ -140,23 +140,6 @@ typedef struct {
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                         const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch);
 
-/* gradient: without rows of its own and without scratch; rows, columns: of the accumulator that it would add to, `part` rows of which stand in
- * memory at a time; clip: largest norm, 0 for none; decay: as in kt_step_block16. */
-typedef struct {
-    kt_weight_gradient_params gradient;
-    int32_t rows;
-    int32_t columns;
-    int32_t part;
-    float clip;
-    float decay;
-} kt_streamed_rows_params;
-
-/* SGD without momentum on one sample, for weights in the 16-bit format of kt_step_block16: their gradient is computed again for its norm, for the
- * largest value, and for the step. scratch: 4 * part * columns + 2 * rows bytes. */
-void kt_streamed_rows(const kt_streamed_rows_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
-                      const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master, int8_t *master_exponent,
-                      const int32_t *count, const float *learning_rate, void *scratch);
-
 #ifdef __cplusplus
 }
 #endif

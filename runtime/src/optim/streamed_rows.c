@@ -1,10 +1,11 @@
 /* SGD on weights in 16 bits whose gradient stands nowhere as a whole: kt_weight_gradient of some rows at a time, kt_sgd and kt_step_block16 in one.
  * Three passes over all rows: norm, largest moved value, 16-bit values. */
-#include "kt/kernels/convolution.h"
+#include "kt/optim.h"
+
 #include <stddef.h>
 
-#include "../../optim/gradient.h"
-#include "../../optim/storage_step.h"
+#include "gradient.h"
+#include "storage_step.h"
 
 /* What each pass goes over; part: room for some rows; numbers: of each row its place there, or -1. */
 typedef struct {
