@@ -343,20 +343,15 @@ static __attribute__((noinline)) void kt_packed_depthwise_pairs(const kt_packed_
     }
 }
 
-/* start: of the sums, with their requantisation where `scaled`. */
-KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start, int8_t *y,
-                                        int32_t negative, int scaled)
+/* The walk of all other layers. Apart too, so that no call has both on its stack. */
+static __attribute__((noinline)) void kt_packed_depthwise_positions(const kt_packed_depthwise_params *params, const int8_t *x,
+                                                                    const int32_t *start, int8_t *y, int32_t negative, int scaled)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    const int axis = kt_shared_axis(window);
     int32_t oy, ox;
-    if (axis != KT_CHANNELS) {
-        kt_packed_depthwise_pairs(params, x, start, y, negative, scaled, axis);
-        return;
-    }
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
@@ -364,6 +359,18 @@ KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params
             int8_t *const result = y + (oy * width + ox) * channels;
             kt_packed_depthwise_position(params, x, start, rows, columns, result, negative, scaled);
         }
+    }
+}
+
+/* start: of the sums, with their requantisation where `scaled`. */
+KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start, int8_t *y,
+                                        int32_t negative, int scaled)
+{
+    const int axis = kt_shared_axis(&params->window);
+    if (axis == KT_CHANNELS) {
+        kt_packed_depthwise_positions(params, x, start, y, negative, scaled);
+    } else {
+        kt_packed_depthwise_pairs(params, x, start, y, negative, scaled, axis);
     }
 }
 
