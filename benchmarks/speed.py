@@ -278,7 +278,7 @@ MET = frozenset(
         *(f"{name} {core} step" for name in EVERY for core in SMALL),
         *(f"{name} {core} inference" for name in EVERY for core in SMALL),
         "LoRA r=4, all m55 inference",
-        *("ResNet-8, --speed m4", "biases m55 step", "LoRA r=4, all m4 step", "LoRA r=4, all m55 step"),
+        *("ResNet-8, --speed m4", "biases m4 step", "biases m55 step", "LoRA r=4, all m4 step", "LoRA r=4, all m55 step"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
         *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
