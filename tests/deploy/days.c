@@ -9,6 +9,7 @@
 #include "kt/threshold.h"
 #include "kt_board.h"
 #include "leave.h"
+#include "put.h"
 #include "second.h"
 #include "tiny.h"
 #include "tiny_drift.h"
@@ -43,19 +44,6 @@ static int write_word(void *context, uint32_t offset, const uint8_t *word)
 }
 
 static const kt_flash flash = {(const uint8_t *)cells, PAGE, PAGES, WORD, erase_page, write_word, NULL};
-
-static void put(const char *name, uint32_t value)
-{
-    uint8_t text[16];
-    size_t at = sizeof text;
-    text[--at] = '\n';
-    do {
-        text[--at] = (uint8_t)('0' + value % 10u);
-        value /= 10u;
-    } while (value > 0);
-    kt_board_write((const uint8_t *)name, strlen(name));
-    kt_board_write(text + at, sizeof text - at);
-}
 
 /* What is left in memory behind a reset is noise; the adapter comes from flash. */
 static void start(tiny_model *m, kt_state_store *store)

@@ -7,6 +7,7 @@
 #include "kt/replay.h"
 #include "kt_board.h"
 #include "leave.h"
+#include "put.h"
 #include "second.h"
 #include "slow_replay.h"
 #include "tiny.h"
@@ -20,19 +21,6 @@ static tiny_model m;
 static second_model other;
 static uint32_t erasures;
 static long words = -1; /* until the power is cut; -1: never */
-
-static void put(const char *name, uint32_t value)
-{
-    uint8_t text[16];
-    size_t at = sizeof text;
-    text[--at] = '\n';
-    do {
-        text[--at] = (uint8_t)('0' + value % 10u);
-        value /= 10u;
-    } while (value > 0);
-    kt_board_write((const uint8_t *)name, strlen(name));
-    kt_board_write(text + at, sizeof text - at);
-}
 
 /* Where a model's slow memory begins in the flash: the second behind the first, in a page of its own. */
 static uint32_t begins(const void *model)

@@ -362,6 +362,11 @@ def one(value: int, dtype: str = "int8") -> Array:
     return np.array([value], dtype)
 
 
+def real(value: float) -> Array:
+    """A scalar of float32."""
+    return np.array([value], np.float32)
+
+
 def scale(r: Rng, low: float = -9, high: float = 0) -> float:
     return float(np.float32(2.0 ** r.uniform(low, high)))
 

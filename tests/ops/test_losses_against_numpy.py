@@ -44,10 +44,6 @@ Types = dict[str, TensorType]
 Arrays = dict[str, Array]
 
 
-def real(value: float) -> Array:
-    return np.array([value], np.float32)
-
-
 def cross_entropy(r: Rng) -> Case:
     classes = pick(r, 1, 2, 10, 35, 1000)
     y = activation((1, classes), scale(r, -10, 3), zero_point(r))

@@ -23,6 +23,7 @@ from kernel_driver import (
     library,
     one,
     pick,
+    real,
     scale,
     seeds,
     zero_point,
@@ -42,10 +43,6 @@ __all__ = ["library"]
 
 Types = dict[str, TensorType]
 Arrays = dict[str, Array]
-
-
-def real(value: float) -> Array:
-    return np.array([value], np.float32)
 
 
 def size_of(r: Rng) -> int:

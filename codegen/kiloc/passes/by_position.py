@@ -110,7 +110,7 @@ class _Walk:
         if not self.slid:
             return f"{begins} from a reset on the bits are those of {length} at once"
         whole = f" ({self.whole[0]})" if self.whole else ""
-        bits = f"from the {length}th behind a reset on the bits are those of the last {length} at once"
+        bits = f"from call {length} behind a reset on the bits are those of the last {length} at once"
         return f"{begins} {bits}, with {after:,} of {before:,} MACs{whole}"
 
     def narrow(self, name: str, axis: int, length: int) -> None:

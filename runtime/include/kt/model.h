@@ -35,7 +35,7 @@ typedef enum {
     KT_ERROR_BUSY = 14,       /* the adapter is in use, or a training step was left in the middle */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
     KT_ERROR_SELF_TEST = 16,  /* stored samples get worse than permitted; the old adapter is active */
-    KT_ERROR_PAGE = 17,       /* slow memory failed: start with init or resume; entries of a replay buffer that it lost are dropped */
+    KT_ERROR_PAGE = 17,       /* slow memory failed: start with init or resume; replay entries it lost are dropped */
     KT_ERROR_ARGUMENT = 18,   /* a number or a description that the call does not permit; nothing was changed */
     KT_ERROR_UNSIGNED = 19,   /* a state from outside, in a build with a public key; nothing was changed */
     KT_ERROR_TOKEN = 20,      /* a token of the input has no row in the model's table; nothing was changed */

@@ -161,21 +161,25 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     }
 }
 
+/* q0, q1, q4 and q2, q3, q5: the 33 to 48 values at each of two positions whose addresses lie at x; rest: how many are beyond 32. */
+#define KT_HOLD_THREE_VECTORS \
+    "vctp.8 %[rest]\n\t" \
+    "ldrd %[a], %[b], [%[x]]\n\t" \
+    "vldrb.8 q0, [%[a]]\n\t" \
+    "vldrb.8 q1, [%[a], #16]\n\t" \
+    "vldrb.8 q2, [%[b]]\n\t" \
+    "vldrb.8 q3, [%[b], #16]\n\t" \
+    "vpstt\n\t" \
+    "vldrbt.8 q4, [%[a], #32]\n\t" \
+    "vldrbt.8 q5, [%[b], #32]\n\t"
+
 /* Sums of 33 to 48 products of `count` channels at two positions, whose values stay in registers. Of layers with
  * something trained: others have conv2d_short.h. */
 static __attribute__((noinline, unused)) void kt_dot_held(const int8_t *const *x, const int8_t *w, int32_t size, int32_t count,
                                                           const int32_t *initial, int32_t *sums)
 {
     int32_t a, b;
-    __asm__ volatile("vctp.8 %[rest]\n\t"
-                     "ldrd %[a], %[b], [%[x]]\n\t"
-                     "vldrb.8 q0, [%[a]]\n\t"
-                     "vldrb.8 q1, [%[a], #16]\n\t"
-                     "vldrb.8 q2, [%[b]]\n\t"
-                     "vldrb.8 q3, [%[b], #16]\n\t"
-                     "vpstt\n\t"
-                     "vldrbt.8 q4, [%[a], #32]\n\t"
-                     "vldrbt.8 q5, [%[b], #32]\n\t"
+    __asm__ volatile(KT_HOLD_THREE_VECTORS
                      "wls lr, %[count], 2f\n"
                      "1:\n\t"
                      "ldr %[a], [%[initial]], #4\n\t"

@@ -84,15 +84,7 @@ static inline void kt_dot_two_vectors(const int8_t *const *x, const int8_t *w, i
 static inline void kt_dot_three_vectors(const int8_t *const *x, const int8_t *w, int32_t size, int32_t count, int32_t *to)
 {
     int32_t a, b;
-    __asm__ volatile("vctp.8 %[rest]\n\t"
-            "ldrd %[a], %[b], [%[x]]\n\t"
-            "vldrb.8 q0, [%[a]]\n\t"
-            "vldrb.8 q1, [%[a], #16]\n\t"
-            "vldrb.8 q2, [%[b]]\n\t"
-            "vldrb.8 q3, [%[b], #16]\n\t"
-            "vpstt\n\t"
-            "vldrbt.8 q4, [%[a], #32]\n\t"
-            "vldrbt.8 q5, [%[b], #32]\n\t"
+    __asm__ volatile(KT_HOLD_THREE_VECTORS
             "wls lr, %[count], 2f\n"
             "1:\n\t"
             "vldrb.8 q6, [%[w]]\n\t"
