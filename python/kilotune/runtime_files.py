@@ -44,7 +44,7 @@ def sources(context: ModelContext) -> list[Path]:
     if context.training:
         found += [Path(f"src/core/{name}.c") for name in ("state_store", "guard", "drift", "recorder")]
         if context.target_values and not context.classes:
-            found.append(Path("src/loss/target.c"))
+            found.append(Path("src/core/checked_values.c"))
         if context.reconstructs:
             found.append(Path("src/core/threshold.c"))
     if context.replay is not None:

@@ -21,9 +21,6 @@ extern "C" {
 /* (2 * 1e15)^2 * 2^24 elements stay below the largest float32. */
 #define KT_LARGEST_TARGET 1.0e15f
 
-/* Whether every value is in [low, high]: targets a loss can be computed from. NaN is not, NULL holds none. */
-int kt_all_within(const float *values, size_t size, float low, float high);
-
 typedef struct {
     int32_t size;
     int32_t zero_point;

@@ -1,5 +1,4 @@
-/* Whether a target is one that a loss can be computed from. */
-#include "kt/loss.h"
+#include "kt/checked_values.h"
 
 int kt_all_within(const float *values, size_t size, float low, float high)
 {
