@@ -42,7 +42,7 @@ class Training:
     """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", "information_maximisation", or kt.CrossEntropy(...),
     kt.SoftCrossEntropy(...), kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken(), kt.InformationMaximisation(...)."""
     storage: str = "block16"
-    """How tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference reads;
+    """How tensors other than biases are kept between updates: "block16" adds a byte a parameter to the int8 codes that inference reads;
     "block8" adds none and rounds stochastically."""
     accumulate: int = 1
     """Samples an update; 1 updates at every sample and needs no memory for accumulated gradients."""

@@ -42,7 +42,9 @@ def sources(context: ModelContext) -> list[Path]:
         found.append(Path("src/core/private_update.c"))
         found += [] if context.training else [Path("src/core/state_store.c")]
     if context.training:
-        found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift", "recorder")]
+        found += [Path(f"src/core/{name}.c") for name in ("state_store", "guard", "drift", "recorder")]
+        if context.target_values and not context.classes:
+            found.append(Path("src/core/checked_values.c"))
         if context.reconstructs:
             found.append(Path("src/core/threshold.c"))
     if context.replay is not None:

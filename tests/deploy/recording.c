@@ -99,7 +99,7 @@ int main(void)
             status |= (uint32_t)kt_recorder_open(&recorder, &flash, &tiny_interface, state, 3);
         }
         if (step == FAULT) {
-            m.state->logits_delta_master[3] ^= 64;
+            m.state->logits_delta_remainder[3] ^= 64;
         }
         status |= (uint32_t)tiny_train_step(&m, x, &target, &loss);
         cut = step == CUT;

@@ -33,7 +33,17 @@ UNSAFE = {
     "-fno-signed-zeros": "without -fno-signed-zeros",
 }
 SAID_BY_CLANG = [("clang", flags) for flags in ("-ffast-math", "-ffinite-math-only")]
-FLOAT_HEADERS = ("kernels/convolution", "kernels/depthwise", "kernels/gain", "kernels/parameter", "loss", "numerics", "optim", "random", "storage")
+FLOAT_HEADERS = (
+    "checked_values",
+    "kernels/convolution",
+    "kernels/depthwise",
+    "kernels/gain",
+    "kernels/parameter",
+    "loss",
+    "numerics",
+    "optim",
+    "random",
+)
 FUSED = r"\bvfn?m[as]\w*\.f32"
 """Instructions of an FPU that round a product and a sum once. VMLA and its like, which older ones have as well, round twice."""
 

@@ -20,6 +20,7 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kilotune.adapters.compare import real_values
 from kilotune.adapters.interchange import CONFIG, WEIGHTS, export_peft, import_peft
+from kilotune.adapters.scaling import adapter_of
 from kilotune.merging import adapter_state, inference_graph
 
 METHODS = [kt.LoRA(rank=2, layers="all", alpha=3.0), kt.BiasOnly()]
@@ -55,18 +56,23 @@ def test_names_and_config(setting: Setting) -> None:
 
 
 def test_out_and_in_again(setting: Setting) -> None:
-    """Real values come back exactly: codes times a power of two are float32 numbers. Ranges are chosen anew, so results may move by steps."""
+    """Real values come back exactly: codes times a power of two are float32 numbers. Ranges are chosen anew, without the bit to spare that training
+    leaves; with those of the trained adapter the results are its own.
+    """
     again = import_peft(setting.build, setting.folder, setting.x, name="back", sequence=4)
     assert (again.name, again.sequence, again.base_hash, again.methods) == ("back", 4, setting.adapter.base_hash, setting.adapter.methods)
     before, after = real_values(setting.adapter), real_values(again)
     assert before.keys() == after.keys()
     for name in before:
         assert np.array_equal(before[name], after[name]), name
+    ranges = [e.name for e in setting.adapter.entries if e.part == "range"]
+    assert ranges and all(again.values()[name] <= setting.adapter.values()[name] for name in ranges)
     with setting.build.open() as device:
         base = np.asarray(device.infer(setting.x)).astype(int)
+        device.load_adapter(adapter_of(after, setting.adapter))
+        assert np.array_equal(device.infer(setting.x), setting.outputs)
         device.load_adapter(again)
-        distance = np.abs(np.asarray(device.infer(setting.x)).astype(int) - setting.outputs)
-    assert np.abs(base - setting.outputs).max() > 20 and distance.max() <= 3
+        assert np.abs(device.infer(setting.x) - base).max() > 20
 
 
 def test_the_layout_is_that_of_convolutions_channels_first(setting: Setting) -> None:

@@ -81,7 +81,7 @@ def test_there_is_nothing_of_training(method: str, data_dir: Path, tmp_path: Pat
     sources = [Path(s).stem for s in inference.manifest["sources"]]
     assert not [s for s in sources if "gradient" in s or s.startswith(("sgd", "adam", "step_", "storage", "softmax_cross"))]
     text = (inference.directory / "ecg_cnn_int8.c").read_text() + (inference.directory / "ecg_cnn_int8.h").read_text()
-    assert not [w for w in ("train_step", "_apply(", "learning_rate", "accumulator", "master") if w in text]
+    assert not [w for w in ("train_step", "_apply(", "learning_rate", "accumulator", "remainder") if w in text]
     assert "inference only" in inference.report_text() and "active adapter" in inference.report_text()
     with inference.open("host") as device:
         for call in (lambda: device.train_step(x[0], 0), device.apply, lambda: device.set_learning_rate(0.1), lambda: device.fit(x, x)):

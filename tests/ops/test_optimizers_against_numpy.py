@@ -173,19 +173,25 @@ def near(r: Rng, shape: tuple[int, ...], exponent: int) -> Array:
     return (np.where(r.random(shape) < 0.3, halves, units) * 2.0**exponent).astype(np.float32)
 
 
+def block16_masters(r: Rng, shape: tuple[int, ...]) -> dict[str, Array]:
+    """Values in 16 bits: none, any, or such as start with the largest."""
+    some = np.int8(pick(r, 0, 1, 1))
+    value, remainder = r.integers(-127, 128, shape).astype(np.int8) * some, r.integers(-128, 128, shape).astype(np.int8) * some
+    if r.random() < 0.2:
+        value.flat[0] = remainder.flat[0] = 127
+    return {"value": value, "remainder": remainder}
+
+
 def step_block16(r: Rng) -> Case:
     shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
-    types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "master": TensorType(shape, "int16")}
-    types |= {"master_exponent": scalar("int8"), "accumulator": TensorType(shape, "float32")}
-    master = r.integers(-32767, 32768, shape) * pick(r, 0, 1, 1)
-    if r.random() < 0.2:
-        master.flat[0] = 32767
-    arrays = {"value": codes(r, *shape), "exponent": one(0), "master": master.astype(np.int16)}
+    types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "remainder": TensorType(shape, "int8")}
+    types |= {"accumulator": TensorType(shape, "float32")}
+    arrays = block16_masters(r, shape)
     step = accumulator(r, *shape) * np.float32(pick(r, 0.0, 0.0, 1e-3, 1.0, 1e35))
     held = pick(r, -32, -20, -14, 90)
     if r.random() < 0.5:
         step = near(r, shape, held)
-    arrays |= {"master_exponent": one(held), "accumulator": step}
+    arrays |= {"exponent": one(held + 8), "accumulator": step}
     return Case(StepBlock16(decay=decayed(r, types, arrays)), types, arrays)
 
 
@@ -204,11 +210,9 @@ def streamed_weights(r: Rng) -> Case:
     stored, case = step_block16(r), streamed_bias(r)
     shape = (rows, columns)
     types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}
-    types |= {"value": TensorType(shape, "int8"), "value_exponent": scalar("int8"), "master": TensorType(shape, "int16")}
-    types |= {"master_exponent": scalar("int8")}
-    arrays = {**case.arrays, "g": codes(r, 1, rows), "x": int8(r, 1, columns), "value": codes(r, *shape), "value_exponent": one(0)}
-    arrays |= {"master": r.integers(-32767, 32768, shape).astype(np.int16) * np.int16(pick(r, 0, 1, 1))}
-    arrays |= {"master_exponent": stored.arrays["master_exponent"]}
+    types |= {"value": TensorType(shape, "int8"), "value_exponent": scalar("int8"), "remainder": TensorType(shape, "int8")}
+    arrays = {**case.arrays, "g": codes(r, 1, rows), "x": int8(r, 1, columns), **block16_masters(r, shape)}
+    arrays |= {"value_exponent": stored.arrays["exponent"]}
     if r.random() < 0.5:
         types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(int(r.integers(-9, 9)))
     return Case(StreamedWeights(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)), types, arrays)
@@ -221,9 +225,9 @@ def streamed_rows(r: Rng) -> Case:
     case, shape = streamed_weights(r), (rows, kernel, kernel, depth)
     x, y = (height, width, depth), (height, width, rows)
     types = {**case.types, "g": gradient((1, *y), scale(r, -12, 0)), "x": activation((1, *x), scale(r), zero_point(r))}
-    types |= {"value": TensorType(shape, "int8"), "master": TensorType(shape, "int16")}
+    types |= {"value": TensorType(shape, "int8"), "remainder": TensorType(shape, "int8")}
     arrays = {**case.arrays, "g": codes(r, 1, *y), "x": int8(r, 1, *x), "value": codes(r, *shape)}
-    arrays |= {"master": r.integers(-32767, 32768, shape).astype(np.int16) * np.int16(pick(r, 0, 1, 1))}
+    arrays |= block16_masters(r, shape)
     settings = pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)
     return Case(StreamedRows(*settings, window=window, x_image=x, y_image=y, part=int(r.integers(1, rows + 1))), types, arrays)
 

@@ -48,7 +48,7 @@ def test_sizes_and_flags(case: str) -> None:
     assert [s.adapter for s in m.state] == [v.kind in ("trainable", "exponent") for v in layout.values]
     for s, v in zip(m.state, layout.values, strict=True):
         assert (s.size, s.bytes, s.scalar, s.comment) == (v.type.size, v.type.bytes, is_scalar(v), v.kind)
-        assert s.cleared == (v.kind in ("accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE))
+        assert s.cleared == (v.kind in ("remainder", "accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE))
     assert m.adapters == (case == "only adapters")
     packed = any(s.startswith("product/") and "triple" not in s for s in m.sources)
     assert m.packed == packed and m.sources == sorted(set(m.sources))
@@ -81,7 +81,7 @@ def test_the_macro_of_a_target() -> None:
 
 
 def test_initial_values_of_the_state() -> None:
-    """Zero needs no text, a scalar is a literal, an array has a constant; masters are made from codes. Without training all stand there."""
+    """Zero needs no text, a scalar is a literal, an array has a constant; remainders are zero. Without training all stand there."""
     m = built("lora").context
     by_name = {v.name.replace(".", "_"): v for v in built("lora").graph.state()}
     arrays = {a.name: a for a in m.arrays}
@@ -89,7 +89,7 @@ def test_initial_values_of_the_state() -> None:
     for s in m.state:
         v = by_name[s.name]
         assert v.data is not None
-        zero = not v.data.any() or v.kind == "master"
+        zero = not v.data.any()
         assert (s.initial == "") == zero and s.array_initial == (not zero and not s.scalar)
         if s.array_initial:
             values = [int(x) for x in arrays[s.initial].text.replace("\n", " ").split(",") if x.strip()]
@@ -103,15 +103,6 @@ def test_initial_values_of_the_state() -> None:
     for s in only.context.state:
         assert [int(x) for x in s.initial.replace("\n", " ").split(",") if x.strip()] == np.ravel(data[s.name]).tolist()  # type: ignore[arg-type]
         assert s.array_initial == (not s.scalar)
-
-
-def test_blocks_are_the_16_bit_parameters() -> None:
-    c = built("lora")
-    expected = [p for p in c.graph.parameters if p.storage == "block16"]
-    assert expected and [(b.master, b.size) for b in c.context.blocks] == [
-        (p.values["master"].replace(".", "_"), c.graph.type(p.values["value"]).size) for p in expected
-    ]
-    assert [b.codes for b in c.context.blocks] == [p.values["value"].replace(".", "_") for p in expected]
 
 
 # ---- The caller's buffers ----
@@ -176,7 +167,7 @@ def test_the_state_has_no_holes() -> None:
     kinds = {
         "a": ("int8", "trainable"),
         "b": ("float32", "control"),
-        "c": ("int16", "master"),
+        "c": ("int16", "stream"),
         "d": ("int32", "trainable"),
         "e": ("uint8", "optimizer"),
     }
@@ -192,8 +183,8 @@ def test_members_that_are_no_arrays() -> None:
     def scalar(kind: str, dtype: str) -> bool:
         return is_scalar(Value("v", TensorType((1,), dtype), kind))
 
-    assert scalar("exponent", "int8") and scalar("control", "float32") and scalar("control", "int32") and scalar("master", "int8")
-    assert not scalar("master", "int16") and not scalar("trainable", "int8") and not scalar("optimizer", "int8")
+    assert scalar("exponent", "int8") and scalar("control", "float32") and scalar("control", "int32")
+    assert not scalar("remainder", "int8") and not scalar("trainable", "int8") and not scalar("optimizer", "int8")
 
 
 # ---- Files ----

@@ -117,13 +117,19 @@ def test_forecasts_differ_where_options_do(tmp_path: Path) -> None:
     model = written(tiny(), tmp_path)
     data = inputs(model), targets(model, "labels")
     adam = kt.Adam()
-    settings = (Setting(), Setting(storage="block8"), Setting(optimizer=adam), Setting(optimizer=kt.Adam(state_bits=8)))
+    momentum = kt.SGD(momentum=0.9)
+    settings = (
+        Setting(optimizer=momentum),
+        Setting(optimizer=momentum, storage="block8"),
+        Setting(optimizer=adam),
+        Setting(optimizer=kt.Adam(state_bits=8)),
+    )
     settings += (Setting(optimizer=adam, offload="optimizer"), Setting(optimizer=adam, offload="all"))
     found = [Search(model, data, s) for s in settings]
     planned = [c for c in (s.space.candidate(s.space.last("lora", 4, 3)) for s in found) if c]
     bytes_ = [c.bytes for c in planned]
-    assert bytes_[1] < bytes_[0] < bytes_[3] < bytes_[2] and bytes_[5] < bytes_[4] < bytes_[2]
-    assert [c.lr for c in planned] == [0.3, 0.3, 0.01, 0.01, 0.01, 0.01], "as builds without a rate"
+    assert bytes_[1] < bytes_[0] < bytes_[2] and bytes_[3] < bytes_[2] and bytes_[5] < bytes_[4] < bytes_[2]
+    assert [c.lr for c in planned] == [0.03, 0.03, 0.01, 0.01, 0.01, 0.01], "as builds without a rate"
 
 
 def test_only_the_layers_named_are_trained(tmp_path: Path) -> None:

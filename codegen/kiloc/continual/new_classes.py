@@ -17,7 +17,7 @@ from ..errors import CompileError
 from ..ir.graph import OPEN_HEAD, Graph, Parameter
 from ..losses import closed_biases
 from ..ops._sums import output_scales
-from ..ops.update.storage_step import BIAS_LIMIT, block16_codes, fitting_exponent
+from ..ops.update.storage_step import BIAS_LIMIT, block16_of, block16_values
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,17 @@ def new_class(
     d = q - plan.mean
     square, product = int((d * d).sum()), int((d * q).sum())
     a = above / (np.float32(square) * scales[1]) if square else np.float32(0)
-    shape = state[names["master"]].shape
-    moved = (state[names["master"]].astype(np.float32) * nm.power_of_two(state[names["master_exponent"]][0])).reshape(plan.classes, -1)
-    moved[label] = a * d.astype(np.float32)
-    exponent = fitting_exponent(moved, 32767.0)
-    master = np.clip(nm.round_half_up(moved * nm.power_of_two(-exponent)), -32767, 32767)
-    value, shift = block16_codes(master)
+    shape = state[names["value"]].shape
+    held = block16_values(state[names["value"]], state[names["remainder"]], int(state[names["exponent"]][0])).reshape(plan.classes, -1)
+    held[label] = a * d.astype(np.float32)
+    value, remainder, exponent = block16_of(held)
     result = np.float32(top + 1 - t.zero_point) * scales[0] - a * scales[1] * np.float32(product)
     opened = int(np.clip(-nm.round_half_up(-result / plan.unit[label]), -BIAS_LIMIT, BIAS_LIMIT))
     after = state[plan.bias].copy()
     after.reshape(-1)[label] = max(opened, plan.closed[label - plan.known] + 1)
     return {
         names["value"]: value.reshape(shape),
-        names["exponent"]: np.array([exponent + shift], np.int8),
-        names["master"]: master.astype(np.int16).reshape(shape),
-        names["master_exponent"]: np.array([exponent], np.int8),
+        names["exponent"]: np.array([exponent], np.int8),
+        names["remainder"]: remainder.reshape(shape),
         plan.bias: after,
     }

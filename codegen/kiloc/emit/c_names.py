@@ -16,7 +16,7 @@ KEYWORDS = frozenset(
 )
 STATE_HEADER = frozenset({"layout", "base_hash"})
 RESERVED = KEYWORDS | frozenset(
-    "m s t arena at made state loss target input output in_arena usable apart attach attached clear_pages restore_masters base_values begin_training "
+    "m s t arena at made state loss target input output in_arena usable apart attach attached clear_pages base_values begin_training "
     "unadapted adapter adapter_table adapter_values adapter_floor public_key self_test_inputs self_test_labels "
     "state_size_is_as_planned status memcpy memset memcmp memmove strlen size_t bool true false errno stdin stdout stderr main".split()
 )

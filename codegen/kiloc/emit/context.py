@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -52,19 +51,6 @@ class CState:
     """Part of an adapter."""
     cleared: bool
     """Forgotten when an adapter is loaded: what belongs to the training before it."""
-
-
-@dataclass(frozen=True)
-class CBlock:
-    """A 16-bit parameter whose master values are restored from its codes."""
-
-    master: Code
-    master_exponent: Code
-    codes: Code
-    exponent: Code
-    size: int
-
-    ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +134,6 @@ class ModelContext:
     state: list[CState] = field(default_factory=list)
     state_padding: int = 0
     """Bytes of it between what is kept from call to call and the values of an adapter."""
-    blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     long_sums: bool = False
     """Of a build for size: `has_long_sums`."""
@@ -441,10 +426,6 @@ def _add_training(
         writer.add(updates)
         context.apply = writer.function
     context.train_peak = plan.steps[plan.peak_step].name
-    for p in graph.parameters:
-        if p.storage == "block16":
-            names = {r: constants.identifiers.member(p.values[v]) for r, v in CBlock.ROLES.items()}
-            context.blocks.append(CBlock(**names, size=graph.type(p.values["value"]).size))
 
 
 def _state_member(v: Value, context: ModelContext, constants: Constants) -> CState:
@@ -457,7 +438,7 @@ def _state_member(v: Value, context: ModelContext, constants: Constants) -> CSta
         initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
     elif context.adapters:
         is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
-    elif np.any(v.data) and v.kind != "master":
+    elif np.any(v.data):
         is_array = not scalar
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
         initial = literal if scalar else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")
@@ -471,5 +452,5 @@ def _state_member(v: Value, context: ModelContext, constants: Constants) -> CSta
         is_array,
         v.kind,
         v.kind in ADAPTER_KINDS,
-        v.kind in ("accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE),
+        v.kind in ("remainder", "accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE),
     )

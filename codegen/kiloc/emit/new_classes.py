@@ -13,7 +13,7 @@ from ..plan.slice import Slice
 from .c_names import Code, c_float
 from .steps import CArgument, CFunction, Constants, FunctionWriter
 
-MEMBERS = ("value", "exponent", "master", "master_exponent", "bias")
+MEMBERS = ("value", "exponent", "remainder", "bias")
 """Of the state, as kt_open_class takes them."""
 
 

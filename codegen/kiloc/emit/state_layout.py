@@ -44,7 +44,7 @@ class StateLayout:
 
 def is_scalar(v: Value) -> bool:
     """Exponents and controls are plain members of the state struct; everything else is an array."""
-    return v.kind in ("exponent", "control") or (v.kind == "master" and v.type.dtype == "int8")
+    return v.kind in ("exponent", "control")
 
 
 def state_layout(graph: Graph) -> StateLayout:

@@ -14,10 +14,10 @@ from .types import TensorType
 if TYPE_CHECKING:
     from .operator import Op
 
-STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged", "stream", "replay")
+STATE_KINDS: Final = ("trainable", "remainder", "exponent", "accumulator", "optimizer", "control", "paged", "stream", "replay")
 """Kinds of value that outlive a step: they live in the state, not in the arena.
 
-trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
+trainable: what inference reads (int32 bias, int8 codes); remainder: the lower byte of 16-bit values, whose upper one the codes are;
 exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
 control: learning rate, counters, powers and seed; paged: moments that lie in slow memory, and in the arena only during the
 update that reads them; stream: what a model keeps from one call of inference to the next, such as the last rows of a signal;
@@ -92,9 +92,9 @@ class Node:
 class Parameter:
     """A trainable tensor and the state values that hold it.
 
-    storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
-    int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
-    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena,
+    storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two: the
+    int8 codes that inference reads, and remainders) or "block8" (the int8 codes alone). values: role -> value name; roles are
+    "value" (what inference reads), "exponent", "remainder", "accumulator" (of gradients; in the arena,
     or nowhere, if each sample updates by itself), "gradient" (of one sample, where the accumulator holds sums of integers), "range",
     "saturated" and the moments of the optimizer, named as its operands.
     """

@@ -15,19 +15,18 @@ from ..ops.model.svdf import Svdf
 from ..ops.update.storage_step import StepBlock8, StepBlock16, StepInt32, StorageStep
 
 STORAGES = ("block16", "block8")
-MASTERS = ("master", "master_exponent")
 
 
 def with_storage(graph: Graph, storage: str) -> Graph:
-    """The graph with its block tensors in this format. "block8" drops the 16-bit values: the codes are all there is."""
+    """The graph with its block tensors in this format. "block8" drops the remainders: the codes are all there is."""
     if storage != "block8":
         return graph
     dropped: set[str] = set()
     parameters: list[Parameter] = []
     for p in graph.parameters:
         if p.storage == "block16":
-            dropped.update(p.values[role] for role in MASTERS)
-            p = replace(p, storage="block8", values={r: v for r, v in p.values.items() if r not in MASTERS})
+            dropped.add(p.values["remainder"])
+            p = replace(p, storage="block8", values={r: v for r, v in p.values.items() if r != "remainder"})
         parameters.append(p)
     return replace(graph, parameters=tuple(parameters), values={k: v for k, v in graph.values.items() if k not in dropped})
 

@@ -170,7 +170,7 @@ def _trained_channels(graph: Graph, kept: Mapping[str, Mask]) -> dict[str, _Chan
 
 def _taken(p: Parameter, some: Mapping[str, _Channels]) -> dict[str, _Channels]:
     """The values of a parameter that have its channels."""
-    return {p.values[role]: some[p.values["value"]] for role in ("value", "master") if role in p.values}
+    return {p.values[role]: some[p.values["value"]] for role in ("value", "remainder") if role in p.values}
 
 
 def _limits(graph: Graph, node: Node, bounds: Mapping[str, Bounds]) -> list[Limits]:

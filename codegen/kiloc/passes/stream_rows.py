@@ -58,12 +58,12 @@ def _streamed(part: Graph, name: str) -> Graph | None:
         return None
     inputs = {o: gradient.inputs[o] for o in ("g", "x", "exponent", "exponent_offset") if o in gradient.inputs}
     inputs |= {"value": step.inputs["value"], "value_exponent": step.inputs["exponent"]}
-    inputs |= {o: step.inputs[o] for o in ("master", "master_exponent")} | {o: optimizer.inputs[o] for o in ("count", "learning_rate")}
+    inputs |= {"remainder": step.inputs["remainder"], **{o: optimizer.inputs[o] for o in ("count", "learning_rate")}}
     op, rows = gradient.op, gradient.op.y_image[2]
     streamed = StreamedRows(
         optimizer.op.clip, step.op.decay, op.unit, window=op.window, x_image=op.x_image, y_image=op.y_image, part=-(-rows // PARTS)
     )
-    updates = tuple(inputs[o] for o in ("value", "value_exponent", "master", "master_exponent"))
+    updates = tuple(inputs[o] for o in ("value", "value_exponent", "remainder"))
     one = replace(step, op=streamed, inputs=inputs, updates=updates)
     gone = own | {n.name for n in later}
     nodes = [m for n in part.nodes for m in ([one, *later] if n is step else [] if n.name in gone else [n])]

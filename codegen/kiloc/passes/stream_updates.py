@@ -43,7 +43,7 @@ def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step:
         return replace(step, op=bias, inputs=inputs, updates=(p.values["value"],))
     if not (isinstance(gradient.op, WeightGradient) and isinstance(step.op, StepBlock16) and _one_position(gradient)):
         return None
-    held = {"value": "value", "value_exponent": "exponent", "master": "master", "master_exponent": "master_exponent"}
+    held = {"value": "value", "value_exponent": "exponent", "remainder": "remainder"}
     inputs |= {"x": gradient.inputs["x"], **{o: p.values[role] for o, role in held.items()}}
     inputs |= {o: v for o, v in gradient.inputs.items() if o == "exponent_offset"}
     weights = StreamedWeights(op.clip, step.op.decay, gradient.op.unit)

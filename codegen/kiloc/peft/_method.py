@@ -20,7 +20,6 @@ from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 from ..ops.model.svdf import Svdf
-from ..ops.update.storage_step import StepBlock16
 from ._registry import Layers, Method
 
 
@@ -130,13 +129,9 @@ def initial_projection(
 
 def block16(name: str, codes: NDArray[np.int8], exponent: int) -> tuple[dict[str, str], list[Value]]:
     """State values of a parameter stored in 16 bits with one power of two, from int8 codes."""
-    master = (codes.astype(np.int16) * 256).astype(np.int16)
-    scalars = {"exponent": exponent, "master_exponent": max(exponent - 8, StepBlock16.LOWEST)}
     values = [
         Value(name, TensorType(codes.shape, "int8"), "trainable", codes),
-        Value(f"{name}.exponent", TensorType((1,), "int8"), "exponent", np.array([scalars["exponent"]], np.int8)),
-        Value(f"{name}.master", TensorType(codes.shape, "int16"), "master", master),
-        Value(f"{name}.master_exponent", TensorType((1,), "int8"), "master", np.array([scalars["master_exponent"]], np.int8)),
+        Value(f"{name}.exponent", TensorType((1,), "int8"), "exponent", np.array([exponent], np.int8)),
+        Value(f"{name}.remainder", TensorType(codes.shape, "int8"), "remainder", np.zeros_like(codes)),
     ]
-    roles = {"value": name, "exponent": f"{name}.exponent", "master": f"{name}.master", "master_exponent": f"{name}.master_exponent"}
-    return roles, values
+    return {"value": name, "exponent": f"{name}.exponent", "remainder": f"{name}.remainder"}, values

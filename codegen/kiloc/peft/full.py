@@ -1,6 +1,6 @@
 """Full: train all weights of layers, as a delta beside the frozen ones, and their biases.
 
-The base weights stay in flash; the state holds 7 bytes a weight (int8 code, 16-bit master value, float32 accumulator). Bit-exact with the base
+The base weights stay in flash; the state holds 6 bytes a weight (int8 code and remainder, float32 accumulator). Bit-exact with the base
 model at the start.
 """
 

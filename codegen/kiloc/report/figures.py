@@ -22,7 +22,7 @@ from .front import recompute_front
 from .kernels import kernels
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
-PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer")
+PARAMETER_KINDS = ("trainable", "remainder", "exponent", "accumulator", "optimizer")
 """The part of the state that grows with the parameters."""
 
 
@@ -130,7 +130,7 @@ def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
     live = plan.live[plan.peak_step] if plan.live else {}
     found = {"activations": live.get("activation", 0), "saved": live.get("saved", 0), "gradients": live.get("gradient", 0)}
     found |= {"scratch": live.get("scratch", 0), "scalars": live.get("scalar", 0)}
-    for kind, title in (("trainable", "trainable"), ("master", "trainable"), ("exponent", "trainable"), ("accumulator", "accumulators")):
+    for kind, title in (("trainable", "trainable"), ("remainder", "trainable"), ("exponent", "trainable"), ("accumulator", "accumulators")):
         found[title] = found.get(title, 0) + _state_bytes(graph, kind)
     found["optimizer"] = _state_bytes(graph, "optimizer")
     if graph.streams():

@@ -42,10 +42,10 @@ int kt_class_closed(const kt_new_class_params *params, const int32_t *bias, int3
 /* The first closed class, or -1: all are open. */
 int32_t kt_closed_class(const kt_new_class_params *params, const int32_t *bias);
 
-/* Open a class by a sample: x [depth] is what the last layer reads, y [classes] what it gives. value, exponent, master and
- * master_exponent are those of its trained weights [classes, depth] in 16 bits. */
+/* Open a class by a sample: x [depth] is what the last layer reads, y [classes] what it gives. value, exponent and
+ * remainder are those of its trained weights [classes, depth] in 16 bits (kt_step_block16). */
 void kt_open_class(const kt_new_class_params *params, int32_t label, const int8_t *x, const int8_t *y, int8_t *value,
-                   int8_t *exponent, int16_t *master, int8_t *master_exponent, int32_t *bias);
+                   int8_t *exponent, int8_t *remainder, int32_t *bias);
 
 #ifdef __cplusplus
 }

@@ -120,12 +120,11 @@ typedef struct {
     float decay;
 } kt_step_block16_params;
 
-/* A tensor in 16 bits with one power of two: master * 2^master_exponent, beside the int8 codes that inference reads:
- * value * 2^exponent. It takes the step, then master_exponent in [-32, 100] becomes the smallest that holds the largest
- * element in [-32767, 32767], and exponent = master_exponent + 8 (9 where 8 would take a code out of [-127, 127]).
- * Both round half up. */
-void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int16_t *master,
-                     int8_t *master_exponent, float *accumulator, const float *learning_rate);
+/* A tensor in 16 bits with one power of two, (256 * value + remainder) * 2^(exponent - 8), of which inference reads
+ * value * 2^exponent. It takes the step, then exponent in [-24, 108] becomes the smallest with which the largest element is within
+ * +-(127 * 256 + 127), so that no code leaves [-127, 127]. Elements and codes round half up; remainder: [-128, 127]. */
+void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int8_t *remainder,
+                     float *accumulator, const float *learning_rate);
 
 typedef struct {
     int32_t size;
@@ -159,8 +158,8 @@ void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const i
 
 /* The 16-bit format of kt_step_block16. exponent_offset: added to the exponent, NULL for none. */
 void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
-                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master,
-                         int8_t *master_exponent, const int32_t *count, const float *learning_rate);
+                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
+                         const int32_t *count, const float *learning_rate);
 
 /* gradient: without rows of its own and without scratch; rows, columns: of the accumulator that it would add to, `part` rows of which stand in
  * memory at a time; clip: largest norm, 0 for none; decay: as in kt_step_block16. */
@@ -176,7 +175,7 @@ typedef struct {
 /* SGD without momentum on one sample, for weights in the 16-bit format of kt_step_block16: their gradient is computed again for its norm, for the
  * largest value, and for the step. scratch: 4 * part * columns + 2 * rows bytes. */
 void kt_streamed_rows(const kt_streamed_rows_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
-                      const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master, int8_t *master_exponent,
+                      const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
                       const int32_t *count, const float *learning_rate, void *scratch);
 
 /* ==== once an update =================================================================================== */

@@ -36,13 +36,13 @@ static float gap(const kt_new_class_params *params, const int8_t *y, const int32
 }
 
 void kt_open_class(const kt_new_class_params *params, int32_t label, const int8_t *x, const int8_t *y, int8_t *value,
-                   int8_t *exponent, int16_t *master, int8_t *master_exponent, int32_t *bias)
+                   int8_t *exponent, int8_t *remainder, int32_t *bias)
 {
     const int32_t size = params->classes * params->depth, first = label * params->depth;
-    const float unit = kt_power_of_two(*master_exponent);
+    const float unit = kt_power_of_two(*exponent - 8);
     int64_t square = 0, product = 0;
     float length, a = 0.0f, largest = 0.0f, factor, result, centre;
-    int32_t top, chosen, i, widest = 0;
+    int32_t top, chosen, i;
     const float above = gap(params, y, bias, &top);
     for (i = 0; i < params->depth; i++) {
         const int32_t q = x[i] - params->x_zero_point, d = q - params->mean[i];
@@ -57,7 +57,7 @@ void kt_open_class(const kt_new_class_params *params, int32_t label, const int8_
         const int32_t at = i - first;
         const float moved = at >= 0 && at < params->depth
                                 ? a * (float)(x[at] - params->x_zero_point - params->mean[at])
-                                : (float)master[i] * unit;
+                                : (float)kt_master(value[i], remainder[i]) * unit;
         largest = kt_larger_magnitude(largest, kt_absolute(moved));
     }
     chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
@@ -66,11 +66,10 @@ void kt_open_class(const kt_new_class_params *params, int32_t label, const int8_
         const int32_t at = i - first;
         const float moved = at >= 0 && at < params->depth
                                 ? a * (float)(x[at] - params->x_zero_point - params->mean[at])
-                                : (float)master[i] * unit;
-        master[i] = (int16_t)kt_master_of(moved, factor);
-        widest = kt_larger_master(widest, master[i]);
+                                : (float)kt_master(value[i], remainder[i]) * unit;
+        kt_store_master(&value[i], &remainder[i], kt_master_of(moved, factor));
     }
-    kt_block16_codes(value, exponent, master, master_exponent, size, widest, chosen);
+    *exponent = (int8_t)(chosen + 8);
     result = (float)(top + 1 - params->y_zero_point) * params->y_scale;
     centre = a * params->x_scale;
     centre = centre * (float)product;

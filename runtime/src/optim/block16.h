@@ -25,7 +25,8 @@ KT_INLINE int32_t kt_moved_units(int32_t master, uint32_t step, int32_t shift)
 }
 
 /* The larger of `largest` and the magnitudes of moved values, in units; -1 where a step is too large for them, or `largest` is -1. */
-static inline int32_t kt_largest_units(const int16_t *master, const float *steps, int32_t count, int32_t exponent, int32_t largest)
+static inline int32_t kt_largest_units(const int8_t *value, const int8_t *remainder, const float *steps, int32_t count, int32_t exponent,
+                                       int32_t largest)
 {
     int32_t i;
     for (i = 0; i < count && largest >= 0; i++) {
@@ -34,7 +35,7 @@ static inline int32_t kt_largest_units(const int16_t *master, const float *steps
         if (shift < 2) {
             return -1;
         }
-        largest = kt_maximum(largest, (int32_t)kt_magnitude(kt_moved_units(master[i], step, shift)));
+        largest = kt_maximum(largest, (int32_t)kt_magnitude(kt_moved_units(kt_master(value[i], remainder[i]), step, shift)));
     }
     return largest;
 }
@@ -65,9 +66,9 @@ static __attribute__((noinline, unused)) int32_t kt_doubtful_master(int32_t mast
     return kt_master_of(kt_block_moved(master, kt_power_of_two(exponent), 1.0f, step), kt_power_of_two(-(exponent + growth)));
 }
 
-/* Takes the steps; largest: of all; returns the larger of `widest` and the magnitudes of the results. */
-static inline int32_t kt_move_masters(int16_t *master, const float *steps, int32_t count, int32_t exponent, int32_t growth, int32_t largest,
-                                      int32_t widest)
+/* Takes the steps; exponent: of the masters; largest: of all. */
+static inline void kt_move_masters(int8_t *value, int8_t *remainder, const float *steps, int32_t count, int32_t exponent, int32_t growth,
+                                   int32_t largest)
 {
     const uint32_t doubt = (uint32_t)kt_doubtful_units(largest);
     const int32_t down = KT_UNIT_BITS + growth, half = 1 << (down - 1);
@@ -75,20 +76,19 @@ static inline int32_t kt_move_masters(int16_t *master, const float *steps, int32
     int32_t i;
     for (i = 0; i < count; i++) {
         const uint32_t step = kt_float_bits(steps[i]);
+        const int32_t master = kt_master(value[i], remainder[i]);
         int32_t moved;
         if (step << 1 == 0) {
-            moved = (master[i] * (1 << KT_UNIT_BITS) + half) >> down;
+            moved = (master * (1 << KT_UNIT_BITS) + half) >> down;
         } else {
-            const int32_t units = kt_moved_units(master[i], step, KT_STEP_SHIFT + exponent - kt_exponent_field(step)) + half;
+            const int32_t units = kt_moved_units(master, step, KT_STEP_SHIFT + exponent - kt_exponent_field(step)) + half;
             moved = units >> down;
             if (((uint32_t)units & fraction) - doubt > fraction - 2 * doubt) {
-                moved = kt_doubtful_master(master[i], steps[i], exponent, growth);
+                moved = kt_doubtful_master(master, steps[i], exponent, growth);
             }
         }
-        widest = kt_larger_master(widest, moved);
-        master[i] = (int16_t)moved;
+        kt_store_master(&value[i], &remainder[i], moved);
     }
-    return widest;
 }
 
 #endif

@@ -6,7 +6,7 @@
 #include "decay.h"
 #include "kt/numerics.h"
 
-enum { KT_LOWEST_EXPONENT = -32, KT_HIGHEST_EXPONENT = 100, KT_MASTER_LIMIT = 32767 };
+enum { KT_LOWEST_EXPONENT = -32, KT_HIGHEST_EXPONENT = 100, KT_MASTER_LIMIT = 127 * 256 + 127 };
 
 /* value - floor(step / unit + lost * value + 0.5), limited to +-2^30. */
 static inline int32_t kt_int32_moved(int32_t value, float step, float unit, float lost)
@@ -50,23 +50,17 @@ static inline int32_t kt_master_of(float moved, float factor)
     return shifted < (float)KT_MASTER_LIMIT ? kt_floor(shifted) : KT_MASTER_LIMIT;
 }
 
-static inline int32_t kt_larger_master(int32_t largest, int32_t master)
+/* A master: the code that inference reads, and what rounding took from it. */
+static inline int32_t kt_master(int8_t value, int8_t remainder)
 {
-    return kt_maximum(largest, master < 0 ? -master : master);
+    return value * 256 + remainder;
 }
 
-/* The int8 codes of 16-bit values, of which `largest` has the largest magnitude, with their exponents. */
-static inline void kt_block16_codes(int8_t *value, int8_t *exponent, const int16_t *master, int8_t *master_exponent, int32_t size,
-                                    int32_t largest, int32_t chosen)
+/* master within +-KT_MASTER_LIMIT: its code, rounded half up, stays within +-127. */
+static inline void kt_store_master(int8_t *value, int8_t *remainder, int32_t master)
 {
-    const int32_t shift = largest <= 127 * 256 ? 8 : 9;
-    const int32_t half = 1 << (shift - 1);
-    int32_t i;
-    for (i = 0; i < size; i++) {
-        value[i] = (int8_t)((master[i] + half) >> shift); /* kt_shift_round; within +-127 as 127 * 256 is, and 32767 by 9 */
-    }
-    *master_exponent = (int8_t)chosen;
-    *exponent = (int8_t)(chosen + shift);
+    *value = (int8_t)((master + 128) >> 8);
+    *remainder = (int8_t)(uint8_t)master;
 }
 
 #endif

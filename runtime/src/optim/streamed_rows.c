@@ -32,15 +32,14 @@ static int32_t gradient_of(const kt_streamed_rows_params *params, const streamed
 }
 
 void kt_streamed_rows(const kt_streamed_rows_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
-                      const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master, int8_t *master_exponent,
+                      const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
                       const int32_t *count, const float *learning_rate, void *scratch)
 {
     const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
-    const float unit = kt_power_of_two(*master_exponent);
+    const float unit = kt_power_of_two(*value_exponent - 8);
     const kt_float_factor rate = kt_factor_of(*learning_rate);
-    const int32_t size = params->rows * params->columns;
     float factor = 1.0f / (float)*count, squares = 0.0f, largest = 0.0f, down;
-    int32_t row, chosen, length, i, k, widest = 0;
+    int32_t row, chosen, length, i, k;
     kt_float_factor by;
     streamed_rows s;
     s.gradient = params->gradient;
@@ -62,7 +61,8 @@ void kt_streamed_rows(const kt_streamed_rows_params *params, const int8_t *g, co
     for (row = 0, i = 0; row < params->rows; row += params->part) {
         length = gradient_of(params, &s, row);
         for (k = 0; k < length; k++, i++) {
-            const float moved = kt_block_moved(master[i], unit, kept, kt_times(kt_gradient_by(s.part[k], &by), &rate));
+            const float step = kt_times(kt_gradient_by(s.part[k], &by), &rate);
+            const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step);
             largest = kt_larger_magnitude(largest, kt_absolute(moved));
         }
     }
@@ -71,10 +71,10 @@ void kt_streamed_rows(const kt_streamed_rows_params *params, const int8_t *g, co
     for (row = 0, i = 0; row < params->rows; row += params->part) {
         length = gradient_of(params, &s, row);
         for (k = 0; k < length; k++, i++) {
-            const int32_t code = kt_master_of(kt_block_moved(master[i], unit, kept, kt_times(kt_gradient_by(s.part[k], &by), &rate)), down);
-            widest = kt_larger_master(widest, code);
-            master[i] = (int16_t)code;
+            const float step = kt_times(kt_gradient_by(s.part[k], &by), &rate);
+            const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step);
+            kt_store_master(&value[i], &remainder[i], kt_master_of(moved, down));
         }
     }
-    kt_block16_codes(value, value_exponent, master, master_exponent, size, widest, chosen);
+    *value_exponent = (int8_t)(chosen + 8);
 }

@@ -20,7 +20,7 @@
 #include "kt/kernels/pool.h"
 #include "kt/loss.h"
 #include "kt/optim.h"
-#include "kt/storage.h"
+#include "kt/checked_values.h"
 #include "every_operator_weights.h"
 
 const uint8_t every_operator_base_hash[8] = {0x9d, 0xaf, 0xbb, 0xdc, 0x52, 0x3e, 0x30, 0xee};

@@ -3,7 +3,7 @@
  *
  * infer       6 steps, arena 96 bytes, peak at first
  * train_step  46 steps, arena 144 bytes, peak at logits.dx
- * state       876 bytes: bias all; lora r=2 first,second; head; sgd lr=0.1 momentum=0.9 clip=1
+ * state       776 bytes: bias all; lora r=2 first,second; head; sgd lr=0.1 momentum=0.9 clip=1
  */
 #define KT_PACKED_FOR_DSP
 #include "tiny.h"
@@ -20,7 +20,6 @@
 #include "kt/kernels/parameter.h"
 #include "kt/loss.h"
 #include "kt/optim.h"
-#include "kt/storage.h"
 #include "tiny_weights.h"
 
 const uint8_t tiny_base_hash[8] = {0x5d, 0xb3, 0xa3, 0x8c, 0x27, 0xda, 0x61, 0xa2};
@@ -395,21 +394,6 @@ static kt_status attach(tiny_model *m, void *arena, size_t arena_bytes, void *st
     return KT_OK;
 }
 
-/* Fill the 16-bit values that training updates from the codes that inference reads. */
-static void restore_masters(tiny_state *s)
-{
-    kt_block16_restore(s->first_lora_a_master, &s->first_lora_a_master_exponent, s->first_lora_a,
-                       &s->first_lora_a_exponent, 16);
-    kt_block16_restore(s->first_lora_b_master, &s->first_lora_b_master_exponent, s->first_lora_b,
-                       &s->first_lora_b_exponent, 20);
-    kt_block16_restore(s->second_lora_a_master, &s->second_lora_a_master_exponent, s->second_lora_a,
-                       &s->second_lora_a_exponent, 20);
-    kt_block16_restore(s->second_lora_b_master, &s->second_lora_b_master_exponent, s->second_lora_b,
-                       &s->second_lora_b_exponent, 16);
-    kt_block16_restore(s->logits_delta_master, &s->logits_delta_master_exponent, s->logits_delta,
-                       &s->logits_delta_exponent, 24);
-}
-
 /* The trained values of the base model. */
 static void base_values(tiny_state *s)
 {
@@ -438,11 +422,10 @@ kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state,
     }
     tiny_state *const s = m->state;
     memset(s, 0, sizeof *s);
-    s->layout = 0xb4373b31u;
+    s->layout = 0xb984f464u;
     memcpy(s->base_hash, tiny_base_hash, 8);
     base_values(s);
     s->learning_rate = 0.1f;
-    restore_masters(s);
     return KT_OK;
 }
 
@@ -453,7 +436,7 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
     if (status != KT_OK) {
         return status;
     }
-    if (attached.state->layout != 0xb4373b31u ||
+    if (attached.state->layout != 0xb984f464u ||
         memcmp(attached.state->base_hash, tiny_base_hash, 8) != 0) {
         return KT_ERROR_STATE;
     }
@@ -529,8 +512,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_conv2d_path_input_gradient_s8(&logits_dx_params, loss_gradient, NULL, NULL, loss_gradient, NULL, s->logits_delta,
                                      &s->logits_delta_exponent, logits_dx);
     /* step 15: logits.delta.step */
-    kt_step_block16(&logits_delta_step_params, s->logits_delta, &s->logits_delta_exponent, s->logits_delta_master,
-                    &s->logits_delta_master_exponent, logits_delta_accumulator, NULL);
+    kt_step_block16(&logits_delta_step_params, s->logits_delta, &s->logits_delta_exponent, s->logits_delta_remainder,
+                    logits_delta_accumulator, NULL);
     /* step 16: second.masked */
     int8_t *const second_masked = in_arena(arena, 116); /* 8 bytes, steps 16-30 */
     kt_mask_gradient_s8(&second_masked_params, logits_dx, second, second_masked);
@@ -560,8 +543,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_lora_inner_gradient_s8(&second_du_params, second_masked, s->second_lora_b, &s->second_lora_b_exponent, second_du,
                               second_du_exponent);
     /* step 26: second.lora_b.step */
-    kt_step_block16(&second_lora_b_step_params, s->second_lora_b, &s->second_lora_b_exponent, s->second_lora_b_master,
-                    &s->second_lora_b_master_exponent, second_lora_b_accumulator, NULL);
+    kt_step_block16(&second_lora_b_step_params, s->second_lora_b, &s->second_lora_b_exponent,
+                    s->second_lora_b_remainder, second_lora_b_accumulator, NULL);
     /* step 27: second.lora_a.clear */
     float *const second_lora_a_accumulator = in_arena(arena, 0); /* 80 bytes, steps 27-31 */
     kt_clear_gradient(&second_lora_a_clear_params, second_lora_a_accumulator);
@@ -576,8 +559,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_conv2d_path_input_gradient_s8(&second_dx_params, second_masked, NULL, NULL, second_du, second_du_exponent,
                                      s->second_lora_a, &s->second_lora_a_exponent, second_dx);
     /* step 31: second.lora_a.step */
-    kt_step_block16(&second_lora_a_step_params, s->second_lora_a, &s->second_lora_a_exponent, s->second_lora_a_master,
-                    &s->second_lora_a_master_exponent, second_lora_a_accumulator, NULL);
+    kt_step_block16(&second_lora_a_step_params, s->second_lora_a, &s->second_lora_a_exponent,
+                    s->second_lora_a_remainder, second_lora_a_accumulator, NULL);
     /* step 32: first.masked */
     int8_t *const first_masked = in_arena(arena, 80); /* 10 bytes, steps 32-41 */
     kt_mask_gradient_s8(&first_masked_params, second_dx, first, first_masked);
@@ -606,8 +589,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_lora_inner_gradient_s8(&first_du_params, first_masked, s->first_lora_b, &s->first_lora_b_exponent, first_du,
                               first_du_exponent);
     /* step 42: first.lora_b.step */
-    kt_step_block16(&second_lora_a_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_master,
-                    &s->first_lora_b_master_exponent, first_lora_b_accumulator, NULL);
+    kt_step_block16(&second_lora_a_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_remainder,
+                    first_lora_b_accumulator, NULL);
     /* step 43: first.lora_a.clear */
     float *const first_lora_a_accumulator = in_arena(arena, 0); /* 64 bytes, steps 43-46 */
     kt_clear_gradient(&second_lora_b_clear_params, first_lora_a_accumulator);
@@ -618,8 +601,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_sgd(&second_lora_b_optimizer_params, first_lora_a_accumulator, s->first_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 46: first.lora_a.step */
-    kt_step_block16(&second_lora_b_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_master,
-                    &s->first_lora_a_master_exponent, first_lora_a_accumulator, NULL);
+    kt_step_block16(&second_lora_b_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_remainder,
+                    first_lora_a_accumulator, NULL);
     if (loss != NULL) {
         *loss = *loss_value;
     }
@@ -722,9 +705,13 @@ static void begin_training(tiny_state *s)
     memset(s->second_lora_a_momentum, 0, sizeof s->second_lora_a_momentum);
     memset(s->second_lora_b_momentum, 0, sizeof s->second_lora_b_momentum);
     memset(s->logits_delta_momentum, 0, sizeof s->logits_delta_momentum);
+    memset(s->first_lora_a_remainder, 0, sizeof s->first_lora_a_remainder);
+    memset(s->first_lora_b_remainder, 0, sizeof s->first_lora_b_remainder);
     s->first_lora_saturated = 0;
+    memset(s->second_lora_a_remainder, 0, sizeof s->second_lora_a_remainder);
+    memset(s->second_lora_b_remainder, 0, sizeof s->second_lora_b_remainder);
     s->second_lora_saturated = 0;
-    restore_masters(s);
+    memset(s->logits_delta_remainder, 0, sizeof s->logits_delta_remainder);
 }
 
 kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length)

@@ -18,7 +18,7 @@ extern "C" {
 
 #define TINY_ARENA_BYTES_INFER 96
 #define TINY_ARENA_BYTES_TRAIN 144
-#define TINY_STATE_BYTES 876
+#define TINY_STATE_BYTES 776
 #define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */
 #define TINY_VALUES_BYTES 187 /* trained values alone */
 #define TINY_SLOT_BYTES 192 /* one resident adapter of a kt_adapter_pool */
@@ -34,7 +34,7 @@ extern "C" {
 /* What training changes. Its bytes may be stored and given back to tiny_resume;
  * they are the same on every core. */
 typedef struct {
-    uint32_t layout; /* 0xb4373b31: version of this struct */
+    uint32_t layout; /* 0xb984f464: version of this struct */
     uint8_t base_hash[8];
     int32_t first_bias[10]; /* trainable */
     int32_t second_bias[8]; /* trainable */
@@ -49,30 +49,25 @@ typedef struct {
     float second_lora_a_momentum[20]; /* optimizer */
     float second_lora_b_momentum[16]; /* optimizer */
     float logits_delta_momentum[24]; /* optimizer */
-    int16_t first_lora_a_master[16]; /* master */
-    int16_t first_lora_b_master[20]; /* master */
-    int16_t second_lora_a_master[20]; /* master */
-    int16_t second_lora_b_master[16]; /* master */
-    int16_t logits_delta_master[24]; /* master */
     int8_t first_lora_a[16]; /* trainable */
     int8_t first_lora_a_exponent; /* exponent */
-    int8_t first_lora_a_master_exponent; /* master */
+    int8_t first_lora_a_remainder[16]; /* remainder */
     int8_t first_lora_b[20]; /* trainable */
     int8_t first_lora_b_exponent; /* exponent */
-    int8_t first_lora_b_master_exponent; /* master */
+    int8_t first_lora_b_remainder[20]; /* remainder */
     int8_t first_lora_range; /* exponent */
     int8_t first_lora_saturated; /* control */
     int8_t second_lora_a[20]; /* trainable */
     int8_t second_lora_a_exponent; /* exponent */
-    int8_t second_lora_a_master_exponent; /* master */
+    int8_t second_lora_a_remainder[20]; /* remainder */
     int8_t second_lora_b[16]; /* trainable */
     int8_t second_lora_b_exponent; /* exponent */
-    int8_t second_lora_b_master_exponent; /* master */
+    int8_t second_lora_b_remainder[16]; /* remainder */
     int8_t second_lora_range; /* exponent */
     int8_t second_lora_saturated; /* control */
     int8_t logits_delta[24]; /* trainable */
     int8_t logits_delta_exponent; /* exponent */
-    int8_t logits_delta_master_exponent; /* master */
+    int8_t logits_delta_remainder[24]; /* remainder */
 } tiny_state;
 
 typedef struct {

@@ -19,6 +19,8 @@ from ._update import Update, pointers
 
 BIAS_LIMIT = 2**30
 LOWEST_EXPONENT, HIGHEST_EXPONENT = -32, 100
+MASTER_LIMIT = 127 * 256 + 127
+"""The largest 16-bit value whose code is 127."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,8 @@ class StorageStep(Update):
             return np.float32(0)
         return np.float32(np.minimum(np.float32(1), e.array("learning_rate")[0] * np.float32(self.decay)))
 
-    def moved(self, e: Environment, codes: str, exponent: str) -> nm.Floats:
-        """codes * 2^exponent after the step, in float32."""
-        old = e.array(codes).astype(np.float32) * nm.power_of_two(e.array(exponent)[0])
+    def moved(self, old: nm.Floats, e: Environment) -> nm.Floats:
+        """These values after the step, in float32."""
         return np.asarray(old * (np.float32(1) - self.lost(e)) - e.array("accumulator"))
 
 
@@ -76,27 +77,22 @@ class StepInt32(StorageStep):
 @register
 @dataclass(frozen=True)
 class StepBlock16(StorageStep):
-    """16 bits with one power of two for the tensor, and the int8 codes that inference reads. Rounds half up.
+    """16 bits with one power of two for the tensor: the int8 codes that inference reads, and what is left of each value. Rounds half up.
 
-    master_exponent is the smallest that holds the largest value; code = shift_round(master, k), where k = 8, or 9 where
-    8 would leave [-127, 127].
+    master = 256 * code + remainder, in units of 2^(exponent - 8), of which exponent is the smallest that holds the largest value within
+    +-MASTER_LIMIT, where no code leaves [-127, 127].
     """
 
     mnemonic: ClassVar[str] = "step_block16"
-    operands: ClassVar[tuple[str, ...]] = ("value", "exponent", "master", "master_exponent", "accumulator")
-
-    LOWEST: ClassVar[int] = LOWEST_EXPONENT
+    operands: ClassVar[tuple[str, ...]] = ("value", "exponent", "remainder", "accumulator")
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        moved = self.moved(e, "master", "master_exponent")
-        exponent = fitting_exponent(moved, 32767.0)
-        master = np.clip(nm.round_half_up(moved * nm.power_of_two(-exponent)), -32767, 32767)
-        value, shift = block16_codes(master)
+        moved = self.moved(block16_values(e.array("value"), e.array("remainder"), int(e.array("exponent")[0])), e)
+        value, remainder, exponent = block16_of(moved)
         return {
             "value": value,
-            "exponent": np.array([exponent + shift], np.int8),
-            "master": master.astype(np.int16),
-            "master_exponent": np.array([exponent], np.int8),
+            "exponent": np.array([exponent], np.int8),
+            "remainder": remainder,
             "accumulator": np.zeros_like(e.array("accumulator")),
         }
 
@@ -106,10 +102,18 @@ class StepBlock16(StorageStep):
         return KernelCall("kt_step_block16", "kt_step_block16_params", fields, arguments, source="optim/step_block16.c")
 
 
-def block16_codes(master: nm.Ints) -> tuple[Array, int]:
-    """int8 codes of 16-bit values, and how far they were shifted."""
-    shift = 8 if np.abs(master).max() <= 127 * 256 else 9
-    return nm.saturate8(nm.shift_round(master, shift)).astype(np.int8), shift
+def block16_values(value: Array, remainder: Array, exponent: int) -> nm.Floats:
+    """What codes and remainders hold, in float32."""
+    masters = 256 * value.astype(np.int32) + remainder
+    return np.asarray(masters.astype(np.float32) * nm.power_of_two(exponent - 8))
+
+
+def block16_of(values: nm.Floats) -> tuple[Array, Array, int]:
+    """float32 values as codes and remainders with the exponent of the codes."""
+    exponent = fitting_exponent(values, float(MASTER_LIMIT))
+    masters = np.clip(nm.round_half_up(values * nm.power_of_two(-exponent)), -MASTER_LIMIT, MASTER_LIMIT)
+    codes = nm.shift_round(masters, 8)
+    return codes.astype(np.int8), (masters - 256 * codes).astype(np.int8), exponent + 8
 
 
 @register
@@ -128,7 +132,7 @@ class StepBlock8(StorageStep):
     stream: int = 0
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        moved = self.moved(e, "value", "exponent")
+        moved = self.moved(e.array("value").astype(np.float32) * nm.power_of_two(e.array("exponent")[0]), e)
         exponent = fitting_exponent(moved, 127.0)
         key = nm.random_key(int(e.array("seed")[0]), int(e.array("updates")[0]), self.stream)
         scaled = np.clip(moved * nm.power_of_two(-exponent), np.float32(-128), np.float32(128))

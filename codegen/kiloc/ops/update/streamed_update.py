@@ -97,11 +97,11 @@ class StreamedWeights(StreamedUpdate):
 
     mnemonic: ClassVar[str] = "streamed_weights"
     operands: ClassVar[tuple[str, ...]] = (
-        "g", "x", "exponent", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate",
+        "g", "x", "exponent", "value", "value_exponent", "remainder", "count", "learning_rate",
     )  # fmt: skip
     optional: ClassVar[tuple[str, ...]] = ("exponent_offset",)
     stored: ClassVar[Mapping[str, str]] = {
-        "value": "value", "exponent": "value_exponent", "master": "master", "master_exponent": "master_exponent",
+        "value": "value", "exponent": "value_exponent", "remainder": "remainder",
     }  # fmt: skip
 
     gradient_unit: float = 1.0
@@ -114,7 +114,7 @@ class StreamedWeights(StreamedUpdate):
         return StepBlock16(decay=self.decay)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
+        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "remainder", "count", "learning_rate")
         fields: dict[str, Field] = {**self.fields(t, t.type("g").size), "unit": "NULL"}
         return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed.c")
 
@@ -138,7 +138,7 @@ class StreamedRows(StreamedWeights):
         return (3 if self.clip > 0 else 2) * self.y_image[0] * self.y_image[1] * t.type("value").size
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
+        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "remainder", "count", "learning_rate")
         rows = self.y_image[2]
         usual = self.fields(t, rows)
         call = self.gradient_part(t).kernel_call(t, Names({**n.inputs, "accumulator": ""}, ()))

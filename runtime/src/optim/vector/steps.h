@@ -42,22 +42,18 @@ KT_INLINE kt_word_lanes kt_master_lanes(kt_float_lanes moved, kt_float_lanes fac
     return (kt_word_lanes)kt_choose(within, floor, beyond);
 }
 
-KT_INLINE kt_word_lanes kt_magnitudes(kt_word_lanes words)
+/* kt_master */
+KT_INLINE kt_word_lanes kt_load_masters(const int8_t *value, const int8_t *remainder)
 {
-    const kt_word_lanes sign = words >> 31;
-    return (words ^ sign) - sign;
+    return (kt_word_lanes)kt_widen_codes(value) * 256 + (kt_word_lanes)kt_widen_codes(remainder);
 }
 
-/* kt_block16_codes */
-KT_INLINE void kt_block16_codes_in_lanes(int8_t *value, int8_t *exponent, const int16_t *master, int8_t *master_exponent, int32_t size,
-                                         int32_t largest, int32_t chosen)
+/* kt_store_master */
+KT_INLINE void kt_store_masters(int8_t *value, int8_t *remainder, kt_word_lanes masters)
 {
-    const int32_t shift = largest <= 127 * 256 ? 8 : 9, half = 1 << (shift - 1);
-    int32_t i;
-    for (i = 0; i + KT_LANES <= size; i += KT_LANES) {
-        kt_store_narrow(value + i, (kt_lanes)((kt_load_halves(master + i) + half) >> shift));
-    }
-    kt_block16_codes(value + i, exponent, master + i, master_exponent, size - i, largest, chosen);
+    const kt_word_lanes codes = (masters + 128) >> 8;
+    kt_store_narrow(value, (kt_lanes)codes);
+    kt_store_narrow(remainder, (kt_lanes)(masters - codes * 256));
 }
 
 #endif

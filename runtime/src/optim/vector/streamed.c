@@ -21,7 +21,8 @@ KT_INLINE kt_float_lanes step_of(const kt_streamed *s, const int32_t *products)
 /* The old values and how they become new ones. */
 typedef struct {
     const kt_streamed *streamed;
-    int16_t *master;
+    int8_t *value;
+    int8_t *remainder;
     int32_t columns;
     int32_t size;
     float unit;
@@ -30,7 +31,7 @@ typedef struct {
 
 static float moved_of(const kt_streamed_block *b, int32_t i)
 {
-    return kt_block_moved(b->master[i], b->unit, b->kept, kt_streamed_step(b->streamed, i / b->columns, i % b->columns));
+    return kt_block_moved(kt_master(b->value[i], b->remainder[i]), b->unit, b->kept, kt_streamed_step(b->streamed, i / b->columns, i % b->columns));
 }
 
 /* The largest magnitude of the moved values. */
@@ -46,7 +47,7 @@ static float largest_of(const kt_streamed_block *b)
         const int32_t count = kt_minimum(b->size - first, KT_STREAMED_PIECE);
         kt_streamed_products(b->streamed, b->columns, &walk, count, products);
         for (i = 0; i + KT_LANES <= count; i += KT_LANES) {
-            const kt_word_lanes codes = kt_load_halves(b->master + first + i);
+            const kt_word_lanes codes = kt_load_masters(b->value + first + i, b->remainder + first + i);
             const kt_float_lanes moved = kt_block_moved_lanes(codes, &block, step_of(b->streamed, products + i));
             largest_bits = kt_larger_words(largest_bits, (kt_word_lanes)moved & INT32_MAX);
         }
@@ -57,45 +58,38 @@ static float largest_of(const kt_streamed_block *b)
     return kt_larger_magnitude(largest, kt_float_of_bits((uint32_t)kt_largest_of(largest_bits)));
 }
 
-/* Stores the moved values in units of 1 / factor; returns the largest of their magnitudes. */
-static int32_t store_moved(const kt_streamed_block *b, float factor)
+/* Stores the moved values in units of 1 / factor. */
+static void store_moved(const kt_streamed_block *b, float factor)
 {
     const kt_block_lanes block = {kt_splat_float(b->unit), kt_splat_float(b->kept)};
-    kt_word_lanes widest_codes = (kt_word_lanes)kt_no_lanes();
     kt_streamed_walk walk = {0, 0};
     int32_t products[KT_STREAMED_PIECE];
-    int32_t widest = 0;
     int32_t first, i;
     for (first = 0; first < b->size; first += KT_STREAMED_PIECE) {
         const int32_t count = kt_minimum(b->size - first, KT_STREAMED_PIECE);
         kt_streamed_products(b->streamed, b->columns, &walk, count, products);
         for (i = 0; i + KT_LANES <= count; i += KT_LANES) {
-            int16_t *const at = b->master + first + i;
-            const kt_float_lanes moved = kt_block_moved_lanes(kt_load_halves(at), &block, step_of(b->streamed, products + i));
-            const kt_word_lanes codes = kt_master_lanes(moved, kt_splat_float(factor));
-            kt_store_halves(at, codes);
-            widest_codes = kt_larger_words(widest_codes, kt_magnitudes(codes));
+            int8_t *const value = b->value + first + i, *const remainder = b->remainder + first + i;
+            const kt_float_lanes moved = kt_block_moved_lanes(kt_load_masters(value, remainder), &block, step_of(b->streamed, products + i));
+            kt_store_masters(value, remainder, kt_master_lanes(moved, kt_splat_float(factor)));
         }
         for (; i < count; i++) {
-            const int32_t code = kt_master_of(moved_of(b, first + i), factor);
-            widest = kt_larger_master(widest, code);
-            b->master[first + i] = (int16_t)code;
+            kt_store_master(&b->value[first + i], &b->remainder[first + i], kt_master_of(moved_of(b, first + i), factor));
         }
     }
-    return kt_maximum(widest, kt_largest_of(widest_codes));
 }
 
 void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
-                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master,
-                         int8_t *master_exponent, const int32_t *count, const float *learning_rate)
+                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
+                         const int32_t *count, const float *learning_rate)
 {
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset), size = params->rows * params->columns;
     const kt_streamed s = kt_streamed_of(params, g, x, power, *count, *learning_rate);
     const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
-    const kt_streamed_block block = {&s, master, params->columns, size, kt_power_of_two(*master_exponent), kept};
+    const kt_streamed_block block = {&s, value, remainder, params->columns, size, kt_power_of_two(*value_exponent - 8), kept};
     const int32_t chosen = kt_fitting_exponent(largest_of(&block), (float)KT_MASTER_LIMIT);
-    const int32_t widest = store_moved(&block, kt_power_of_two(-chosen));
-    kt_block16_codes_in_lanes(value, value_exponent, master, master_exponent, size, widest, chosen);
+    store_moved(&block, kt_power_of_two(-chosen));
+    *value_exponent = (int8_t)(chosen + 8);
 }
 
 #endif

@@ -6,7 +6,6 @@
 #include "words.h"
 
 typedef float kt_float_lanes __attribute__((vector_size(4 * KT_LANES)));
-typedef int16_t kt_half_lanes __attribute__((vector_size(2 * KT_LANES)));
 
 KT_INLINE kt_float_lanes kt_load_floats(const float *values)
 {
@@ -33,20 +32,6 @@ KT_INLINE kt_float_lanes kt_splat_float(float value)
 KT_INLINE kt_float_lanes kt_floats_of(kt_word_lanes words)
 {
     return __builtin_convertvector(words, kt_float_lanes);
-}
-
-KT_INLINE kt_word_lanes kt_load_halves(const int16_t *halves)
-{
-    kt_half_lanes v;
-    memcpy(&v, halves, sizeof v);
-    return __builtin_convertvector(v, kt_word_lanes);
-}
-
-/* Words that fit in 16 bits. */
-KT_INLINE void kt_store_halves(int16_t *to, kt_word_lanes words)
-{
-    const kt_half_lanes v = __builtin_convertvector(words, kt_half_lanes);
-    memcpy(to, &v, sizeof v);
 }
 
 KT_INLINE kt_word_lanes kt_larger_words(kt_word_lanes a, kt_word_lanes b)
