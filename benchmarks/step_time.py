@@ -17,7 +17,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from kilotune.search.setting import Setting
 
 MODELS = (
     *("gas_mlp_int8", "ecg_cnn_int8", "fsdd_dscnn_int8", "kws_dscnn_int8", "ic_resnet8_int8", "sww_int8", "lenet300_mnist_ptq"),
-    *("fsdd_tinytx_int8", "micro_speech_int8", "mltk_tflite_micro_magic_wand", "coral-keras_lstm_mnist_ptq"),
+    *("fsdd_tinytx_int8", "micro_speech_int8", "mltk_tflite_micro_magic_wand"),
 )
 METHODS: dict[str, list[Method]] = {
     "bias all": [kt.BiasOnly()],
@@ -61,9 +61,9 @@ METHODS: dict[str, list[Method]] = {
     "sparse 0.25 last:3": [kt.SparseUpdate(fraction=0.25, layers="last:3")],
     "bias all, adapter w=4 last:2": [kt.BiasOnly(), kt.BottleneckAdapter(width=4, layers="last:2")],
 }
-MODELS_A_CORE = 5
+MODELS_A_CORE = 4
 """Models that a core counts."""
-TURNS = 4
+TURNS = 5
 """A core compares every so-many-th method of a model."""
 LIMIT = 0.10
 GOAL = 0.9
@@ -115,6 +115,7 @@ class Builds:
     calls: dict[str, tuple[Call, ...]] = field(default_factory=dict)
     tables: dict[str, Estimate] = field(default_factory=dict)
     counts: dict[str, Sequence[float] | None] = field(default_factory=dict)
+    _own: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
 
     def plan(self) -> None:
         """Of every method that has a layer in this model."""
@@ -128,7 +129,7 @@ class Builds:
     def each_call(self, title: str) -> Sequence[float] | None:
         """What the calls of a build take; None where the build has no room on the machine, or other calls than were foreseen."""
         if title not in self.counts:
-            found = self._figures(title, "calls", lambda folder: counted_calls(folder, *self.samples))
+            found = self._figures(title, "calls")
             self.counts[title] = found and matched(self.calls[title], found)
             if self.counts[title] is None:
                 print(f"{self.core} {self.model.name} {title}: not counted", flush=True)
@@ -136,7 +137,7 @@ class Builds:
 
     def whole(self, title: str) -> int | None:
         """Instructions of the third step and update, without a mark inside."""
-        found = self._figures(title, "step", lambda folder: counted_step(folder, *self.samples))
+        found = self._figures(title, "step")
         return None if found is None else round(found)
 
     @property
@@ -147,26 +148,25 @@ class Builds:
         inputs = [np.repeat(rng.integers(-128, 128, (1, *t.shape[1:])), 3, axis=0).astype(t.dtype) for t in types]
         return inputs, np.zeros(3, np.int32)
 
-    def _figures(self, title: str, what: str, count: Callable[[Path], Any]) -> Any:
-        """Counted, or as the folder has it."""
-        name = f"{self.core}-{self.model.name}-{title.replace(' ', '_')}-{digest()}.{what}.json"
-        place = self.kept / name if self.kept else None
-        if place is not None and place.exists():
-            return json.loads(place.read_text())
-        found = self._built(title, count)
-        if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(found))
-        return found
+    def _figures(self, title: str, what: str) -> Any:
+        """Of the calls, or of the whole "step"; counted, or as the folder has it."""
+        name = f"{self.core}-{self.model.name}-{title.replace(' ', '_')}-{digest()}"
+        places = {kind: (self.kept or Path(self._own.name)) / f"{name}.{kind}.json" for kind in ("step", "calls")}
+        if not places[what].exists():
+            places[what].parent.mkdir(parents=True, exist_ok=True)
+            for kind in places if what == "step" else (what,):  # a build that is compared calibrates others
+                places[kind].write_text(json.dumps(self._built(title, counted_step if kind == "step" else counted_calls)))
+        return json.loads(places[what].read_text())
 
-    def _built(self, title: str, count: Callable[[Path], Any]) -> Any:
-        with tempfile.TemporaryDirectory() as folder:
-            kt.build(self.model, Path(folder) / "b", method=METHODS[title], target=self.setting.target, measure=False)
-            try:
-                return count(Path(folder) / "b")
-            except DeviceError as error:
-                print(f"{self.core} {self.model.name} {title}: {error.what}", flush=True)
-                return None
+    def _built(self, title: str, count: Callable[..., Any]) -> Any:
+        folder = Path(self._own.name) / title.replace(" ", "_")
+        if not folder.exists():
+            kt.build(self.model, folder, method=METHODS[title], target=self.setting.target, measure=False)
+        try:
+            return count(folder, *self.samples)
+        except DeviceError as error:
+            print(f"{self.core} {self.model.name} {title}: {error.what}", flush=True)
+            return None
 
 
 def measured(core: str, name: str, keep: Path | None = None) -> list[Counted]:
@@ -245,7 +245,7 @@ those that `kilotune search` estimates. "table": by the fitted costs of kernels 
 emulated core, at most 8 of the other methods of this page, chosen as the search chooses them; never the build that is compared, which the search
 may count. "in counted calls": how much of the estimate is in calls of a kernel with the same to do as one that was counted. Programs for Cortex-M0+
 are counted on the machine with a Cortex-M3, which executes the same instructions. An instruction is counted as one cycle in budgets of time:
-waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Each core counts every third of the models and every fourth of the
+waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Each core counts every third of the models and every fifth of the
 methods, beginning with another one. Which kinds of layers the random networks have was widened after some of these builds had been seen to be off:
 no network copies one of these models.
 """
@@ -262,7 +262,9 @@ def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path |
     for core in cores or tuple(speed.CORES):
         machine(speed.CORES[core])
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(measured, c, n, keep) for c in cores or tuple(speed.CORES) for n in names or models(c)]
+        pairs = [(c, n) for c in cores or tuple(speed.CORES) for n in names or models(c)]
+        pairs.sort(key=lambda pair: models(pair[0]).index(pair[1]) if pair[1] in models(pair[0]) else 0)  # one model of every core after the other
+        waiting = [pool.submit(measured, c, n, keep) for c, n in pairs]
         rows = [row for done in waiting for row in done.result()]
     if write:
         write.write_text(page(rows))

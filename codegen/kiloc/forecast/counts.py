@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from math import log
 
 from ..cores import kernels_of
@@ -39,10 +39,14 @@ class Kind:
     sizes: Sizes
     known: bool
 
+    @cached_property
+    def logarithms(self) -> dict[str, float]:
+        return {name: log(1 + size) for name, size in self.sizes}
+
     def distance(self, other: Kind) -> float:
         """How far two calls of a kernel are from each other: the logarithms of the ratios of their sizes, added."""
-        mine, others = dict(self.sizes), dict(other.sizes)
-        return sum(abs(log((1 + mine.get(name, 0)) / (1 + others.get(name, 0)))) for name in mine.keys() | others.keys())
+        mine, others = self.logarithms, other.logarithms
+        return sum(abs(mine.get(name, 0.0) - others.get(name, 0.0)) for name in mine.keys() | others.keys())
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,18 @@ def _numbers(name: str, value: Field) -> Iterator[tuple[str, int]]:
 
 @dataclass
 class Counts:
-    """What was counted of one model on one core, which grows. builds: how many were counted."""
+    """What was counted of one model on one core, which grows."""
 
-    builds: int = 0
+    _builds: dict[tuple[Call, ...], tuple[float, ...]] = field(default_factory=dict)
     _figures: dict[Kind, dict[str, list[float]]] = field(default_factory=dict)
     _of_kernel: dict[str, list[Call]] = field(default_factory=dict)
-    _ratios: dict[tuple[Kind, str, str], float | None] = field(default_factory=dict)
+    _distances: dict[tuple[Kind, Kind], float] = field(default_factory=dict)
+    _ratios: dict[Call, float | None] = field(default_factory=dict)
+
+    @property
+    def builds(self) -> int:
+        """How many were counted."""
+        return len(self._builds)
 
     def add(self, build: Sequence[Call], instructions: Sequence[float]) -> None:
         """The calls of a build, and what each of them took."""
@@ -111,8 +121,12 @@ class Counts:
             if call.kind not in self._figures or call.node not in self._figures[call.kind]:
                 self._of_kernel.setdefault(call.kind.kernel, []).append(call)
             self._figures.setdefault(call.kind, {}).setdefault(call.node, []).append(count)
-        self.builds += 1
+        self._builds[tuple(build)] = tuple(instructions)
         self._ratios.clear()
+
+    def holds(self, build: Sequence[Call]) -> bool:
+        """Whether this build itself was counted."""
+        return tuple(build) in self._builds
 
     def has(self, kind: Kind) -> bool:
         """Whether calls that have the same to do were counted."""
@@ -132,12 +146,14 @@ class Counts:
 
     def estimate(self, build: Sequence[Call], accumulate: int = 1) -> Estimate:
         """Of one training step: the passes of a sample, and its share of an update of so many samples."""
-        total, counted, unknown = float(OUTSIDE), 0.0, dict[str, None]()
-        for call in build:
-            instructions = self.taken(call) / (accumulate if call.update else 1)
+        own = self._builds.get(tuple(build)) if self._builds else None
+        total, counted, unknown = float(OUTSIDE), float(OUTSIDE), dict[str, None]()
+        for i, call in enumerate(build):
+            instructions = (self.taken(call) if own is None else own[i]) / (accumulate if call.update else 1)
             total += instructions
-            counted += instructions if self.has(call.kind) else 0.0
-            if not call.kind.known and not self.has(call.kind) and self._ratio(call) is None:
+            if self.has(call.kind):
+                counted += instructions
+            elif not call.kind.known and self._ratio(call) is None:
                 unknown[call.kind.kernel] = None
         return Estimate(round(total), tuple(unknown), counted / total if self.builds else 0.0)
 
@@ -145,17 +161,19 @@ class Counts:
         """The calls of the same kernel that were counted, those first that are most like another."""
 
         def order(other: Call) -> tuple[float, bool]:
-            return other.kind.distance(call.kind) + OTHER_FORM * (other.form != call.form), other.node != call.node
+            pair = call.kind, other.kind
+            if pair not in self._distances:
+                self._distances[pair] = call.kind.distance(other.kind)
+            return self._distances[pair] + OTHER_FORM * (other.form != call.form), other.node != call.node
 
         return sorted((c for c in self._of_kernel.get(call.kind.kernel, ()) if c.fitted > 0), key=order)
 
     def _ratio(self, call: Call) -> float | None:
         """Counted over fitted, for a call that was not counted: that of the nearest call of the same kernel, or on the line through it and the
         next one of the same layer, where the costs of these two differ; never beyond twice or half of the former."""
-        key = call.kind, call.form, call.node
-        if key not in self._ratios:
-            self._ratios[key] = self._found_ratio(call)
-        return self._ratios[key]
+        if call not in self._ratios:
+            self._ratios[call] = self._found_ratio(call)
+        return self._ratios[call]
 
     def _found_ratio(self, call: Call) -> float | None:
         near = self.nearest(call)
