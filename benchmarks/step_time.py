@@ -197,7 +197,12 @@ def planned_for(model: kt.Model, methods: Sequence[Method], setting: Setting) ->
 
 def page(rows: Sequence[Counted]) -> str:
     """docs/step_time.md."""
-    lines = ["# Instructions of a training step, estimated", "", wrapped(ABOUT.format(date=datetime.date.today(), count=len(rows))), ""]
+    lines = [
+        "# Instructions of a training step, estimated",
+        "",
+        wrapped(ABOUT.format(date=datetime.date.today(), count=len(rows), without=without(rows))),
+        "",
+    ]
     head = ["builds", *(f"{which}: {what}" for which in ("table", "counting") for what in ("off by, mean", "at most", "within 10 %"))]
     for title, key, keys in (("core", "core", tuple(speed.CORES)), ("model", "model", MODELS), ("method", "method", tuple(METHODS))):
         parts = {k: [r for r in rows if getattr(r, key) == k] for k in keys}
@@ -212,6 +217,12 @@ def page(rows: Sequence[Counted]) -> str:
     if unknown:
         lines += [wrapped("Kernels without costs of their own, which are guessed: " + ", ".join(f"`{u}`" for u in unknown) + "."), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def without(rows: Sequence[Counted]) -> str:
+    """The cores that are not on the page."""
+    missing = [core for core in speed.CORES if all(r.core != core for r in rows)]
+    return f", without {', '.join(missing)}, which {'was' if len(missing) == 1 else 'were'} not run" if missing else ""
 
 
 def summary(rows: Sequence[Counted], counting: bool) -> list[str]:
@@ -239,7 +250,7 @@ def known(rows: Sequence[Counted]) -> dict[str, dict[str, float]]:
 
 
 ABOUT = """
-Made by `make bench-step-time` on {date}: {count} builds of real models. Instructions of the third training step and update under QEMU beside
+Made by `make bench-step-time` on {date}: {count} builds of real models{without}. Instructions of the third training step and update under QEMU beside
 those that `kilotune search` estimates. "table": by the fitted costs of kernels alone, without a build. They come from networks of random layers
 (`make bench-kernel-costs`), none of these models among them. "counting": after other builds of the same model were counted call by call on the
 emulated core, at most 8 of the other methods of this page, chosen as the search chooses them; never the build that is compared, which the search
