@@ -66,6 +66,8 @@ MODELS_A_CORE = 4
 TURNS = 5
 """A core compares every so-many-th method of a model."""
 LIMIT = 0.10
+WORST = 6
+"""Calls that are shown of a build."""
 GOAL = 0.9
 """Of the builds of a core that are within the limit with counting."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,7 +171,7 @@ class Builds:
             return None
 
 
-def measured(core: str, name: str, keep: Path | None = None) -> list[Counted]:
+def measured(core: str, name: str, keep: Path | None = None, kernels: bool = False) -> list[Counted]:
     """The builds of one model that a core compares. Each is estimated from counts of others: those that the search would count, but for itself."""
     folder = DATA / ("models" if (DATA / "models" / f"{name}.tflite").exists() else "zoo")
     builds, found = Builds(core, kt.load(folder / f"{name}.tflite"), Setting(target=speed.CORES[core]), keep), []
@@ -187,7 +189,20 @@ def measured(core: str, name: str, keep: Path | None = None) -> list[Counted]:
         print(
             f"{core:5} {name:28} {title:30} {real:12,} {table.instructions:12,} {guess.instructions:12,} {off} {' '.join(guess.unknown)}", flush=True
         )
+        if kernels and abs(found[-1].off(True)) > LIMIT:
+            print(*breakdown(builds.calls[title], counts, builds.each_call(title) or [], real), sep="\n  ", flush=True)
     return found
+
+
+def breakdown(expected: Sequence[Call], counts: Counts, found: Sequence[float], whole: int) -> list[str]:
+    """The calls of a build whose estimates are off most, beside what they take."""
+    lines = []
+    for call, count in zip(expected, found, strict=False):
+        guess = counts.taken(call)
+        how = "counted elsewhere" if counts.has(call.kind) else f"{call.fitted:,.0f} by the table"
+        text = f"{count:12,.0f} {guess:12,.0f} {100 * (guess - count) / whole:+6.1f} % of the step  {call.form}, {call.node}; {how}"
+        lines.append((abs(guess - count), text))
+    return ["", *(text for _, text in sorted(lines, reverse=True)[:WORST])]
 
 
 def planned_for(model: kt.Model, methods: Sequence[Method], setting: Setting) -> Forecast:
@@ -267,15 +282,16 @@ no network copies one of these models.
 @click.option("--model", "names", multiple=True, type=click.Choice(MODELS), help="Model to measure; those of the core without it.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps what was counted, and gives what it has.")
+@click.option("--kernels", is_flag=True, help="Of builds beyond the limit with counting, show the calls that are off most.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page, and what the search says of its estimates.")
-def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, write: Path | None) -> None:
+def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, kernels: bool, write: Path | None) -> None:
     """Count, estimate, print, fail where less than nine estimates of ten with counting are within a tenth on a core."""
     for core in cores or tuple(speed.CORES):
         machine(speed.CORES[core])
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         pairs = [(c, n) for c in cores or tuple(speed.CORES) for n in names or models(c)]
         pairs.sort(key=lambda pair: models(pair[0]).index(pair[1]) if pair[1] in models(pair[0]) else 0)  # one model of every core after the other
-        waiting = [pool.submit(measured, c, n, keep) for c, n in pairs]
+        waiting = [pool.submit(measured, c, n, keep, kernels) for c, n in pairs]
         rows = [row for done in waiting for row in done.result()]
     if write:
         write.write_text(page(rows))
