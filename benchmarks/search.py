@@ -112,7 +112,7 @@ def measure(name: str, draw: int) -> Result:
     result = Result(name, scenario.name, scenario.metric, draw, before, training.way(recipe, recipe.lr), limits)
     for title, limit in limits.items():
         budget = Budget(instructions=limit) if title == "time" else Budget(ram=limit)
-        found = search.choose(time=f"{limit / CLOCK:.9f}s") if title == "time" else search.choose(ram=limit)
+        found = search.choose(time=f"{limit / CLOCK:.9f}s", count=False) if title == "time" else search.choose(ram=limit)
         fitting = {
             RECIPE: _last(space, "lora", budget, space.with_every_companion),
             LORA: _last(space, "lora", budget),

@@ -15,7 +15,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rich.console import Console
 import kilotune as kt
 from kiloc.passes.simplify import simplify
 from kiloc.peft import Method
+from kilotune import counting
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS = SHARED / "data" / "models"
@@ -39,8 +40,6 @@ SMALL = ("m0", "m3", "rv32")
 COUNTED_ON = {"m0": ("m3", ("-mcpu=cortex-m0plus",))}
 """The machine with a Cortex-M0 has no room for most builds: their code, which the Cortex-M3 runs as it is, is counted there."""
 PEERS = SHARED / "rig" / "peers.json"
-CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);|    kt_\w+\(&made,(?:[^;]|\n)*?\);)", re.M)
-"""Of a step, and where weights are made in front of one those of both."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +86,15 @@ def counter(core: str = "m4") -> Any:
 
 def marked(source: str, functions: Sequence[str]) -> str:
     """The generated C with a region around every call of these functions."""
-    for function in functions:
-        start = source.index(f"kt_status {function}(")
-        end = source.index("\n}\n", start)
-        calls = iter(range(1, 1000))
-
-        def region(match: re.Match[str], calls: Iterator[int] = calls, function: str = function) -> str:
-            return f'    ROI_BEGIN("{function} {next(calls)}");\n    {match[1]}\n    ROI_END();'
-
-        source = source[:start] + CALL.sub(region, source[start:end]) + source[end:]
-    return '#include "rig.h"\n' + source
+    return '#include "rig.h"\n' + counting.marked(
+        source, functions, lambda function, number: f'ROI_BEGIN("{function} {number}");', lambda *_: "ROI_END();"
+    )
 
 
 def called(build: kt.Build, function: str) -> list[str]:
     """What the generated function calls, one behind the other: the kernels of its steps, and of weights that are made in front of one."""
     source = (build.directory / f"{build.manifest['name']}.c").read_text()
-    start = source.index(f"kt_status {build.manifest['name']}_{function}(")
-    return [match[1].split("(")[0].strip() for match in CALL.finditer(source, start, source.index("\n}\n", start))]
+    return counting.called(source, f"{build.manifest['name']}_{function}")
 
 
 def main_source(build: kt.Build, whole: bool) -> str:

@@ -292,6 +292,10 @@ def boards(as_json: bool) -> None:
 @click.option("--clock", default=None, help="Clock of the device in Hz; without it that of --board, or 100M.")
 @click.option("--board", default=None, shell_complete=complete_board, help="Board, which names core and clock; --energy and --flash-wear need it.")
 @click.option("--energy", default=None, help="Budget of one training step, as 2mJ: an estimate, by what board.toml says an instruction takes.")
+@click.option(
+    "--count/--no-count", default=None,
+    help="Count some sets on the emulated chip for estimates of time; by default with --time 20ms or --energy, where QEMU is installed.",
+)  # fmt: skip
 @click.option("--flash-wear", default=None, help="Sectors of flash that an update of the adapter may erase.")
 @training_options
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")

@@ -42,6 +42,9 @@ BARE_METAL_FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections", "-fno-commo
 FIRMWARE_LINK_FLAGS = ("-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-Wl,-n")
 """-n: no page before the first section, which on a board with a bootloader would be the bootloader's."""
 
+COUNTING = Path(__file__).parent / "counting"
+"""The folder of the program that counts instructions."""
+
 FLASH_PAGE = 256
 """Bytes of a page of the flash that the agent simulates for updates."""
 
@@ -282,19 +285,34 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    core = (*board.flags, *library_flags(board.core))
-    flags = (*core, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest), *portable_flags(board.core, manifest.target))
+    flags = (*board.flags, *library_flags(board.core))
+    every = (*flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest), *portable_flags(board.core, manifest.target))
+    return _image(manifest, board, cross_compiler(board.core), flags, (*_model_units(manifest, every), *_agent_units(manifest, board, every)), "")
+
+
+def counting_image(build_dir: str | os.PathLike[str], board: boards.Board, model: Path, sources: Sequence[Path], macros: Sequence[str]) -> Path:
+    """The model with a program that counts its instructions, for the core that the build is for, as an ELF image of a board that runs such programs.
+
+    model: stands for the generated C. sources: of the program, beside the board's; macros: what it is told.
+    """
+    manifest = Manifest.load(build_dir)
+    flags = (*CORES[manifest.target].flags(), *library_flags(manifest.target))
+    every = (*flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest))
+    own = (*(manifest.directory / folder for folder in manifest.include), resources.boards(), resources.boards() / "common", COUNTING)
+    generated = manifest.directory / f"{manifest.name}.c"
+    units = [replace(u, source=model, include=own) if u.source == generated else u for u in _model_units(manifest, every)]
+    units += [_Unit(source, (*every, *macros), (*own, source.parent)) for source in sources]
+    units += [_Unit(source, every, own) for source in board.sources] + _page_units(manifest, board, every, own)
+    return _image(manifest, board, cross_compiler(manifest.target), flags, tuple(units), "-counting")
+
+
+def _image(manifest: Manifest, board: boards.Board, tool: Tool, flags: tuple[str, ...], units: tuple[_Unit, ...], kind: str) -> Path:
+    """Linked as the board's script says; DeviceError names the boards that have the room where it has not."""
+    assert board.linker_script is not None
     common = resources.boards() / "common"
-    program = _Program(
-        cross_compiler(board.core),
-        (*_model_units(manifest, flags), *_agent_units(manifest, board, flags)),
-        (*core, *FIRMWARE_LINK_FLAGS),
-        ".elf",
-        (board.linker_script, *sorted(common.glob("*.ld"))),
-        (common,),
-    )
+    program = _Program(tool, units, (*flags, *FIRMWARE_LINK_FLAGS), ".elf", (board.linker_script, *sorted(common.glob("*.ld"))), (common,))
     try:
-        return _link(program, f"{manifest.name}-{board.name}")
+        return _link(program, f"{manifest.name}-{board.name}{kind}")
     except DeviceError as error:
         overflows = {region: int(size) for region, size in re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.what)}
         if not overflows:

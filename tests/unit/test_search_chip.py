@@ -157,10 +157,10 @@ def test_what_an_error_allows_is_enough(prepared: Search) -> None:
     for wanted in ({"time": "1us"}, {"time": 5}, {"ram": 20}, {"ram": 40, "time": "1us"}, {"ram": "1K", "time": "1us", "energy": "0.001nJ"}):
         limits: dict[str, Any] = dict(wanted)
         with pytest.raises(kt.BudgetError, match="no trainable set of tiny fits") as error:
-            prepared.choose(train=False, **limits)
+            prepared.choose(train=False, count=False, **limits)
         allowed = dict(part.split("=") for part in error.value.hint.removeprefix("allow ").split(" and ") if "=" in part)
         limits |= allowed or {error.value.where.partition("=")[0]: error.value.hint.removeprefix("allow ").replace(",", "")}
-        assert len(limits) == len(wanted) and prepared.choose(train=False, **limits).feasible > 0, (wanted, limits)
+        assert len(limits) == len(wanted) and prepared.choose(train=False, count=False, **limits).feasible > 0, (wanted, limits)
 
 
 def test_limits_as_people_write_them() -> None:
@@ -178,12 +178,12 @@ def test_budgets_of_energy_and_wear(prepared: Search) -> None:
     wide = prepared.choose(ram="64K", train=False)
     joules, erases = wide.best.joules, wide.best.erases
     assert joules is not None and erases == 1 and wide.clock == 64_000_000 and wide.board == BOARD
-    narrow = prepared.choose(ram="64K", energy=0.9 * joules, flash_wear=1, train=False)
+    narrow = prepared.choose(ram="64K", energy=0.9 * joules, flash_wear=1, train=False, count=False)
     assert narrow.best.joules is not None and narrow.best.joules <= 0.9 * joules and narrow.feasible < wide.feasible
     with pytest.raises(kt.BudgetError, match="as estimated") as error:
-        prepared.choose(ram="64K", energy="1nJ", train=False)
+        prepared.choose(ram="64K", energy="1nJ", train=False, count=False)
     assert error.value.where == "energy=0.001uJ"
-    assert prepared.choose(ram="64K", energy=error.value.hint.split()[-1], train=False).feasible > 0
+    assert prepared.choose(ram="64K", energy=error.value.hint.split()[-1], train=False, count=False).feasible > 0
     assert "an estimate" in wide.why() and "worn after 20,000 updates" in wide.why()
     candidate = prepared.space.candidates(Budget())[-1]
     assert Budget(wear=1).allows(candidate) and not Budget(wear=0).allows(candidate)
@@ -205,7 +205,7 @@ def test_budgets_of_energy_and_wear(prepared: Search) -> None:
 )
 def test_command_line_errors(options: list[str], code: int, what: str, model: kt.Model, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=samples(model.graph, 30), y=np.arange(30) % 3)
-    command = ["search", str(model.path), "--data", str(tmp_path / "d.npz"), "--ram", "64K", "--no-train", *options]
+    command = ["search", str(model.path), "--data", str(tmp_path / "d.npz"), "--ram", "64K", "--no-train", "--no-count", *options]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == code and what in done.output, done.output
 
@@ -244,5 +244,5 @@ def test_it_is_said_where_the_default_recipe_does_not_fit(prepared: Search) -> N
     assert not any("does not fit" in line for line in prepared.choose(ram=smallest.bytes, train=False).reason)
     said = prepared.choose(ram=smallest.bytes - 1, train=False).reason[1]
     assert said == f"the default recipe does not fit: the smallest, {smallest.name}, takes {smallest.bytes:,} bytes"
-    slower = prepared.choose(time=f"{0.99e3 * smallest.instructions / 64e6:.6f}ms", train=False).reason[1]
+    slower = prepared.choose(time=f"{0.99e3 * smallest.instructions / 64e6:.6f}ms", train=False, count=False).reason[1]
     assert smallest.name in slower and "ms a step at 64 MHz" in slower

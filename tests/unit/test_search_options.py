@@ -160,9 +160,9 @@ def test_a_budget_of_time_bounds_the_estimate(tmp_path: Path) -> None:
     prepared = Search(model, (inputs(model), targets(model, "labels")))
     wide = prepared.choose(ram="64K", train=False)
     limit = wide.best.seconds * 0.9
-    narrow = prepared.choose(ram="64K", time=f"{1e3 * limit}ms", train=False)
+    narrow = prepared.choose(ram="64K", time=f"{1e3 * limit}ms", train=False, count=False)
     assert narrow.best.seconds <= limit < wide.best.seconds and narrow.feasible < wide.feasible
-    half = prepared.choose(ram="64K", time=f"{1e3 * limit}ms", clock="50M", train=False)
+    half = prepared.choose(ram="64K", time=f"{1e3 * limit}ms", clock="50M", train=False, count=False)
     assert half.best.seconds <= limit and half.feasible < narrow.feasible, "at half the clock less fits"
 
 
@@ -230,7 +230,7 @@ def test_a_budget_below_the_smallest_set_names_it(tmp_path: Path) -> None:
     prepared = Search(model, (inputs(model), targets(model, "labels")))
 
     def choose(**options: Any) -> Any:
-        return prepared.choose(**{"train": False, "ram": "1M", **options})
+        return prepared.choose(**{"train": False, "count": False, "ram": "1M", **options})
 
     for limit in ("ram", "time", "flash"):
         with pytest.raises(kt.BudgetError, match="the smallest") as error:
@@ -265,7 +265,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     ("data", "options", "code", "what"),
     [
         ("data", ["--ram", "20"], 1, "the smallest"),
-        ("data", ["--ram", "64K", "--time", "1us"], 1, "the smallest"),
+        ("data", ["--ram", "64K", "--time", "1us", "--no-count"], 1, "the smallest"),
         ("data", ["--ram", "64K", "--time", "never"], 3, "no time"),
         ("data", ["--ram", "64K", "--layers", "dense*"], 3, "no layer of tiny"),
         ("data", ["--ram", "64K", "--loss", "bce"], 3, "softmax"),

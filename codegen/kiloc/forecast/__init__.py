@@ -1,7 +1,8 @@
 """What a build would take, without making it: memory and work as planned, and instructions of a training step as estimated."""
 
+from .counts import Call, Counts, Kind, calls, uncounted
 from .each_node import node_instructions
 from .instructions import Estimate, estimate
 from .plan import Forecast, forecast
 
-__all__ = ["Estimate", "Forecast", "estimate", "forecast", "node_instructions"]
+__all__ = ["Call", "Counts", "Estimate", "Forecast", "Kind", "calls", "estimate", "forecast", "node_instructions", "uncounted"]

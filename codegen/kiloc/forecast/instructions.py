@@ -32,10 +32,12 @@ COPIES: dict[str, Terms] = {"kt_write_rows_s8": {"call": 150.0, "inputs": 0.5}}
 
 @dataclass(frozen=True)
 class Estimate:
-    """instructions: of one training step with its share of an update. unknown: kernels that were never counted, and are guessed."""
+    """instructions: of one training step with its share of an update. unknown: kernels that were never counted, and are guessed. counted: the share
+    of these instructions that is in calls that were counted (`counts.py`)."""
 
     instructions: int
     unknown: tuple[str, ...]
+    counted: float = 0.0
 
 
 @cache

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from kiloc import CompileError, ir
-from kiloc.forecast import Estimate, Forecast, estimate, forecast
+from kiloc.forecast import Call, Counts, Estimate, Forecast, calls, forecast
 from kiloc.ir import Graph
 from kiloc.peft import Method
 
@@ -45,13 +45,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A set with what it costs and what it promises."""
+    """A set with what it costs and what it promises. counts: of the search, what was counted of some candidates."""
 
     set: TrainableSet
     methods: tuple[Method, ...]
     forecast: Forecast
     gain: float
     setting: Setting
+    counts: Counts = field(default_factory=Counts, repr=False, compare=False)
+    _estimates: dict[int, Estimate] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -84,9 +86,15 @@ class Candidate:
         return self.setting.optimizer.usual_rate([p.method for p in self.forecast.graph.parameters])
 
     @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        return calls(self.forecast, self.setting.target)
+
+    @property
     def estimate(self) -> Estimate:
-        """Instructions of one training step on the core."""
-        return estimate(self.forecast, self.setting.target, self.setting.accumulate)
+        """Instructions of one training step on the core, by what has been counted so far."""
+        if self.counts.builds not in self._estimates:
+            self._estimates[self.counts.builds] = self.counts.estimate(self.calls, self.setting.accumulate)
+        return self._estimates[self.counts.builds]
 
     @property
     def instructions(self) -> int:
@@ -148,6 +156,7 @@ class Space:
     def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting, plans: Plans | None = None) -> None:
         self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
         self.plans: Plans = {} if plans is None else plans
+        self.counts = Counts()
         samples = {name: np.zeros((1, *graph.type(name).shape[1:]), graph.type(name).dtype) for name in graph.inputs}
         self._forward: dict[str, Any] = ir.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
@@ -158,7 +167,7 @@ class Space:
             if chosen not in self.plans:
                 self.plans[chosen] = self._planned(chosen)
             found = self.plans[chosen]
-            self._known[chosen] = None if found is None else Candidate(chosen, *found, self.sensitivity.gain(chosen), self.setting)
+            self._known[chosen] = None if found is None else Candidate(chosen, *found, self.sensitivity.gain(chosen), self.setting, self.counts)
         return self._known[chosen]
 
     def _planned(self, chosen: TrainableSet) -> tuple[tuple[Method, ...], Forecast] | None:

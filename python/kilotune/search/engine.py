@@ -19,11 +19,13 @@ from kiloc.peft import Layers
 
 from ..building import build
 from ..config import Config
+from ..devices import DeviceError
 from ..model import Model
 from ..options import Samples
 from ..sizes import parse_size
 from .candidates import Budget, Candidate, Plans, Space, cost, front
 from .chip import Chip, check, parse_energy, parse_wear
+from .counting import BUILDS, REACH, Counter, calibrate
 from .reason import reasons, verdicts
 from .result import Row, SearchResult
 from .sensitivity import Sensitivity
@@ -43,6 +45,7 @@ def search(
     energy: int | float | str | None = None,
     flash_wear: int | str | None = None,
     board: str | None = None,
+    count: bool | None = None,
     optimizer: Optimizer | None = None,
     loss: Loss | str = "cross_entropy",
     storage: str = "block16",
@@ -63,13 +66,14 @@ def search(
     model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated by `kiloc.forecast`, one a cycle), or as a number of
     MACs. board: one of `kilotune boards`, which decides target and clock unless they are given, and what the next two count with. energy: of one
     training step, as "2mJ" or in joules: instructions times what board.toml says one takes, an estimate. flash_wear: sectors of flash that an
-    update of the adapter may erase.
+    update of the adapter may erase. count: build a few of the sets and count their instructions on the emulated chip, so that estimates rest on what
+    was counted; None does so where `time` as a duration or `energy` is given and compiler and QEMU are installed.
     optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
     original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
     the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may
     be trained, as methods name them. offload: as in `kt.build`; what lies in slow memory is no part of `ram`, and moving it is no part of `time`.
 
-    The same arguments give the same result. Raises BudgetError, naming the smallest set, where nothing fits.
+    The same arguments give the same result, with the same tools where it counts. Raises BudgetError, naming the smallest set, where nothing fits.
     """
     chip = None if board is None else Chip.of(board)
     core = target or (chip.target if chip else "cortex-m4")
@@ -78,7 +82,7 @@ def search(
     prepared = Search(model, data, setting, calibration=calibration)
     limits = {"ram": ram, "flash": flash, "time": time, "clock": clock, "energy": energy, "flash_wear": flash_wear}
     try:
-        return prepared.choose(**limits, train=train, progress=progress)  # type: ignore[arg-type]
+        return prepared.choose(**limits, train=train, count=count, progress=progress)  # type: ignore[arg-type]
     finally:
         prepared.close()
 
@@ -113,6 +117,7 @@ class Search:
         self.trainer = Trainer(self.task)
         self._space: Space | None = None
         self._plans = plans
+        self.missing = ""
 
     @property
     def space(self) -> Space:
@@ -134,6 +139,7 @@ class Search:
         energy: int | float | str | None = None,
         flash_wear: int | str | None = None,
         train: bool = True,
+        count: bool | None = None,
         progress: bool = False,
     ) -> SearchResult:
         """The choice for one budget; see `search`."""
@@ -146,9 +152,10 @@ class Search:
         budget = Budget(parse_size(ram, "ram"), parse_size(flash, "flash"), macs, instructions, joules, wear)
         if train and len(self.data) < LEAST:
             raise CompileError("data", f"{len(self.data)} samples are too few to hold some out", f"pass {LEAST} or more, or train=False (--no-train)")
+        counter = self._counter(count, instructions is not None or joules is not None)
         with _bar(progress) as bar:
             stage = bar.add_task("planning", total=None)
-            planned = self.space.candidates(budget)
+            planned = self._counted(budget, counter, bar, stage) if counter else self.space.candidates(budget)
             feasible = [c for c in planned if budget.allows(c)]
             if not feasible:
                 raise _nothing_fits(self.model.name, budget, planned, hertz)
@@ -161,6 +168,44 @@ class Search:
                 raise self._flash_error(feasible, budget)
             best = candidate, candidate.lr
         return self._result(budget, hertz, len(planned), feasible, trials, best)
+
+    def _counter(self, count: bool | None, timed: bool) -> Counter | None:
+        """What counts candidates, where it is asked for or a budget is timed; `self.missing` says why nothing counts then."""
+        self.missing = ""
+        if not (timed if count is None else count):
+            return None
+        try:
+            return Counter(self.model, self.data, self.task.calibration, self.setting)
+        except DeviceError as error:
+            if count:
+                hint = f"{error.hint}; `kilotune doctor` lists what there is. Without --count estimates are of fitted costs"
+                raise CompileError("count", f"instructions cannot be counted: {error.where}: {error.what}", hint) from error
+            self.missing = f"{error.where}: {error.what}"
+            return None
+
+    def _counted(self, budget: Budget, counter: Counter, bar: Progress, stage: Any) -> list[Candidate]:
+        """The candidates, after some of those within reach of the budget were counted, and the one that is named where none fits."""
+        wide = replace(
+            budget,
+            instructions=None if budget.instructions is None else round(REACH * budget.instructions),
+            energy=None if budget.energy is None else REACH * budget.energy,
+        )
+        reached = [c for c in self.space.candidates(wide) if wide.allows(c)]
+
+        def count(i: int) -> list[float] | None:
+            bar.update(stage, description=f"counting {reached[i].name}")
+            return counter.count(reached[i])
+
+        calibrate(self.space.counts, [c.calls for c in reached], count, self.setting.accumulate)
+        bar.update(stage, description="planning")
+        for _ in range(BUILDS):
+            planned = self.space.candidates(budget)
+            named = _named(budget, planned)
+            if named is None or self.space.counts.holds(named.calls) or (taken := counter.count(named)) is None:
+                break
+            self.space.counts.add(named.calls, taken)
+        self.missing = "; ".join(counter.refused)
+        return planned
 
     def _raced(self, feasible: Sequence[Candidate], budget: Budget, bar: Progress, stage: Any) -> list[Trial]:
         turns = list({c.name: c for c in (*self.space.by_hand(budget), *_turns(feasible))}.values())
@@ -223,6 +268,8 @@ class Search:
             board=setting.chip.board if setting.chip else None,
             updates=setting.chip.updates if setting.chip else None,
             guessed=best[0].estimate.unknown,
+            builds_counted=self.space.counts.builds,
+            missing=self.missing,
             reason=reasons(best[0], trials, feasible, self._recipe_left_out(budget, hertz)),
             before=accuracy,
             loss_before=loss,
@@ -246,6 +293,7 @@ def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidat
         macs_forward=forward,
         macs_backward=backward,
         instructions=c.instructions,
+        counted=c.estimate.counted,
         seconds=c.instructions / hertz,
         joules=c.energy,
         adapter=c.adapter_bytes,
@@ -311,21 +359,35 @@ def _calibration(model: Model, samples: Samples, loss: Loss) -> Data:
 
 def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hertz: int) -> CompileError:
     """Names the limit that keeps everything out, and the least that would let something in; of several limits the set that is nearest to them."""
-    if not planned:
+    named = _named(budget, planned)
+    if named is None:
         return CompileError(model, "no layer of this model can be trained", "`kilotune ops` lists the operators with a gradient")
-    limits = _limits(budget)
-    for name, limit in limits.items():
-        others = [c for c in planned if replace(budget, **{name: None}).allows(c)]
-        if not others:
-            continue
-        smallest = min(others, key=lambda c: (cost(c, name), c.name))
-        allowed, taken = _amount(name, limit, hertz, round_up=False), _amount(name, cost(smallest, name), hertz)
-        what = f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {taken}{_unit(name, hertz)}"
+    name = _barrier(budget, planned)
+    if name is not None:
+        allowed, taken = _amount(name, _limits(budget)[name], hertz, round_up=False), _amount(name, cost(named, name), hertz)
+        what = f"no trainable set of {model} fits: the smallest, {named.name}, takes {taken}{_unit(name, hertz)}"
         return BudgetError(f"{_option(name)}={allowed}", what, f"allow {taken}")
-    nearest = _nearest(planned, budget)
-    what = f"no trainable set of {model} fits all limits: the nearest, {nearest.name}, takes {_needed(nearest, budget, hertz)}"
-    needs = [f"{_option(name)}={_amount(name, cost(nearest, name), hertz)}" for name in _exceeded(nearest, budget)]
+    what = f"no trainable set of {model} fits all limits: the nearest, {named.name}, takes {_needed(named, budget, hertz)}"
+    needs = [f"{_option(limit)}={_amount(limit, cost(named, limit), hertz)}" for limit in _exceeded(named, budget)]
     return BudgetError("budget", what, "allow " + " and ".join(needs))
+
+
+def _named(budget: Budget, planned: Sequence[Candidate]) -> Candidate | None:
+    """The set that is named where none fits: the one with least of what keeps everything out, or the nearest. None where one fits."""
+    if not planned or any(budget.allows(c) for c in planned):
+        return None
+    name = _barrier(budget, planned)
+    return _nearest(planned, budget) if name is None else min(_others(name, budget, planned), key=lambda c: (cost(c, name), c.name))
+
+
+def _barrier(budget: Budget, planned: Sequence[Candidate]) -> str | None:
+    """The first limit without which something would fit."""
+    return next((name for name in _limits(budget) if _others(name, budget, planned)), None)
+
+
+def _others(name: str, budget: Budget, planned: Sequence[Candidate]) -> list[Candidate]:
+    """What would fit without this limit."""
+    return [c for c in planned if replace(budget, **{name: None}).allows(c)]
 
 
 def _limits(budget: Budget) -> dict[str, float]:

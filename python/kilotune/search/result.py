@@ -13,6 +13,7 @@ from kiloc.peft import Method
 
 from ..config import Config
 from ..files import write_whole
+from .counting import off
 from .picture import html
 
 CAPTION = (
@@ -27,10 +28,11 @@ class Row:
     """One trainable set. accuracy and loss: of `samples` predictions on samples held out, None where it was not trained.
 
     The loss counts each sample as at most what a guess would cost; accuracy is None too where the loss has no classes.
-    instructions, seconds, joules: of one training step, estimated (joules: None where no board says what an instruction takes). adapter: bytes of
-    an update, signed. erases: sectors of flash that it erases, and erases_a_save: that keeping the state over resets does, on average, None without
-    a board. verdict: why it was not chosen, as far as it was trained: its
-    penalty over the chosen one's with the standard error. gain: loss that one update takes from another sample. front: nothing beats it.
+    instructions, seconds, joules: of one training step, estimated (joules: None where no board says what an instruction takes); counted: the share
+    of the instructions that is in kernel calls that were counted. adapter: bytes of an update, signed. erases: sectors of flash that it erases, and
+    erases_a_save: that keeping the state over resets does, on average, None without a board. verdict: why it was not chosen, as far as it was
+    trained: its penalty over the chosen one's with the standard error. gain: loss that one update takes from another sample. front: nothing beats
+    it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Row:
     macs_forward: int
     macs_backward: int
     instructions: int
+    counted: float
     seconds: float
     joules: float | None
     adapter: int
@@ -71,7 +74,9 @@ class SearchResult:
 
     before, loss_before: accuracy, None where the loss has no classes, and loss of the model on the samples as it is. clock: Hz that the
     seconds of a training step are for. target: core that instructions are for. updates: of an adapter that the flash takes before it is worn, None
-    where no board says. guessed: kernels whose instructions were never counted. reason: sentences that say why this set.
+    where no board says. guessed: kernels whose instructions were never counted. builds_counted: sets that were built and counted on the emulated
+    chip; missing: the tool without which none was, where a budget asks for
+    it, or sets that could not be counted. reason: sentences that say why this set.
     considered, feasible: how many sets were planned, and fit.
     """
 
@@ -82,6 +87,8 @@ class SearchResult:
     board: str | None
     updates: int | None
     guessed: tuple[str, ...]
+    builds_counted: int
+    missing: str
     reason: tuple[str, ...]
     before: float | None
     loss_before: float
@@ -105,6 +112,8 @@ class SearchResult:
             "board": self.board,
             "updates": self.updates,
             "guessed": list(self.guessed),
+            "builds_counted": self.builds_counted,
+            "missing": self.missing,
             "reason": list(self.reason),
             "accuracy_before": self.before,
             "loss_before": self.loss_before,
@@ -137,7 +146,7 @@ class SearchResult:
 
     def why(self) -> str:
         """The reasons for the choice, a line each."""
-        lines = [*self.reason]
+        lines = [*self.reason, *self._of_time()]
         if self.guessed:
             lines.append(f"its time is a guess in part: never counted were {', '.join(self.guessed)}")
         if self.best.joules is not None:
@@ -149,6 +158,18 @@ class SearchResult:
         if self.best.erases_a_save is not None:
             lines.append(f"keeping its state over resets, {self.best.state:,} bytes, erases {self.best.erases_a_save:.2g} sectors a save on average")
         return "\n".join(f"  {line}" for line in lines)
+
+    def _of_time(self) -> list[str]:
+        """What the instructions of the choice rest on, where a budget or the user asks for them."""
+        count = f"its step takes {self.best.instructions:,} instructions on {self.target}"
+        if self.builds_counted:
+            how = f"{self.best.counted:.0%} of them in kernel calls that were counted on the emulated chip"
+            refused = [f"not counted: {self.missing}"] if self.missing else []
+            return [f"{count}, {how}, in {self.builds_counted} builds of this model{off(self.target, 'counting')}", *refused]
+        if self.budget["instructions"] is None and self.budget["energy"] is None:
+            return []
+        why = f"not counted ({self.missing}; see `kilotune doctor`)" if self.missing else "not counted"
+        return [f"{count}, estimated from fitted costs of kernels and {why}{off(self.target, 'table')}"]
 
     def html(self) -> str:
         """A self-contained page with the front as a picture."""
