@@ -9,6 +9,7 @@ from ..cores import bus_of, kernels_of
 from ..ir.graph import Graph
 from ..ir.verify import node_types
 from ..ops.backward.input_gradient import LinearInputGradient
+from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import is_single
 from ..passes.kernels import choose, forms, layer_of, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
@@ -27,6 +28,9 @@ SHARING_CODE = 4096
 ENOUGH_MACS, ENOUGH_INPUTS, MOST_OF = 1024, 32, 0.9
 """Layers of one position whose gradient takes no longer when it shares: counted on a Cortex-M4 on fourteen layers of 12 to 256 channels, of which
 those of so many MACs and input channels take 0.94 to 1.00 of the instructions, and others up to 1.21."""
+
+REPACKING = 0.015
+"""Weights that gradients transpose again in each step, of its MACs: two instructions a weight, where a MAC takes 1.3 to 1.5, are 2 % of the step."""
 
 ROUNDS = 12
 """Forms are given up in so many rounds at most; then every kernel is portable."""
@@ -131,6 +135,26 @@ def share_at_no_cost(part: Graph, target: str) -> frozenset[str]:
     return frozenset(macs) if bytes_ >= SHARING_CODE and large >= MOST_OF * sum(macs.values()) else frozenset()
 
 
+def repack_at_little_cost(part: Graph, target: str) -> frozenset[str]:
+    """Gradients of a training slice that make their transposed weights in front of each call, where memory has room for them: of the most positions
+    first, as many as take `REPACKING` of the step."""
+    if kernels_of(target) != "dsp":
+        return frozenset()
+    sizes = dict[str, int]()
+    for node in part.nodes:
+        if isinstance(node.op, LinearInputGradient):
+            found = choose(replace(part, repacked=frozenset({node.name})), node, target).node.op
+            if isinstance(found, RepackedInputGradient):
+                sizes[node.name] = found.making.weights.size
+    macs = {node.name: node.op.macs(node_types(part, node)) for node in part.nodes}
+    left, chosen = REPACKING * sum(macs.values()), set[str]()
+    for name in sorted(sizes, key=lambda n: (-macs[n] / sizes[n], n)):
+        if sizes[name] <= left:
+            chosen.add(name)
+            left -= sizes[name]
+    return frozenset(chosen)
+
+
 def _caller_bytes(parts: Sequence[Graph]) -> int:
     """Bytes of inputs and results that lie in buffers of the caller; 0 where something is trained."""
     if len(parts) > 1 or parts[0].buffers != "caller":
@@ -140,14 +164,14 @@ def _caller_bytes(parts: Sequence[Graph]) -> int:
 
 def _portable(part: Graph, target: str) -> dict[str, int]:
     """Every node in its last form."""
-    return {node.name: forms(node, target) - 1 for node in part.nodes}
+    return {node.name: forms(part, node, target) - 1 for node in part.nodes}
 
 
 def _at_fault(part: Slice, limit: int) -> list[str]:
     """Layers with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
     at those that the placement leaves no room."""
     totals = [sum(kinds.values()) for kinds in part.plan.live]
-    left = {node.name for node in part.graph.nodes if part.saving.get(layer_of(node), 0) + 1 < forms(node, part.target)}
+    left = {node.name for node in part.graph.nodes if part.saving.get(layer_of(node), 0) + 1 < forms(part.graph, node, part.target)}
     gap = part.plan.arena_bytes - max(totals)
     excess = max(part.plan.arena_bytes - limit, limit // 128)
     for threshold in (limit, max(totals) - 1, limit - gap, *(limit - excess * far for far in FARTHER), 0):
@@ -196,7 +220,7 @@ def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in parts:
         for node in part.graph.nodes:
-            if forms(node, part.target) > 1:
+            if forms(part.graph, node, part.target) > 1:
                 found[layer_of(node)] = found.get(layer_of(node), 0) + node.op.macs(node_types(part.graph, node))
     return found
 
