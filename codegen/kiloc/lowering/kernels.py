@@ -11,16 +11,19 @@ from ..ir.verify import node_types
 from ..ops.backward.input_gradient import LinearInputGradient
 from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import is_single
-from ..passes.kernels import choose, forms, layer_of, second_copy, spend_flash, with_kernels
+from ..passes.kernels import choose, forms, layer_of, may_repack, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
 from ..plan.lifetimes import lifetimes
 from ..plan.problem import total_bytes
-from ..plan.slice import Slice, caller_buffers, scratch_of
+from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 
 INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
 """Share of the arena and bytes that faster kernels may add to it; the same share of the caller's buffers where that is more bytes, since beside large
 inputs or results of a small model its arena says little."""
+BESIDE_TRAINING = 0.15
+"""Of inference's arena: so much, and no more than where nothing is trained, may faster kernels add to it in a training build, too. It is what counts
+where a step takes little more than inference, as of a head: one of all biases takes so much more that its own arena decides."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -68,31 +71,38 @@ def choose_kernels(
 ) -> list[Slice]:
     """The slices of a build, which share an arena, with the fastest kernels that the arena has room for. speed: flash does not count.
 
-    Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, or up to `ram`
-    bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
+    Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, but to inference
+    `BESIDE_TRAINING`, or up to `ram` bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
     """
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
 
-    def limit_of(arena: int) -> int:
-        return max(int(arena * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts))), ram)
+    def limit_of(arenas: Sequence[int]) -> int:
+        limit = int(max(arenas) * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts)))
+        return max(limit, ram, _beside_training(arenas[0]) if len(parts) > 1 else 0)
 
-    limit, least = limit_of(max(_alive(part, align, target) for part in parts)), list[Slice]()  # what portable kernels take is no less
+    limit, least = limit_of([_alive(part, align, target) for part in parts]), list[Slice]()  # what portable kernels take is no less
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
+    saving |= {node.name: 1 for part in parts for node in part.nodes if may_repack(part, node, target)}
     for _ in range(ROUNDS):
         found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
         if not least and any(part.plan.arena_bytes > limit for part in found):
             least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
-            limit = limit_of(max(part.plan.arena_bytes for part in least))
+            limit = limit_of([part.plan.arena_bytes for part in least])
         wide = [part for part in found if part.plan.arena_bytes > limit]
         changed = [name for part in wide for name in _at_fault(part, limit)]
         if not changed:
             break
         saving |= {name: saving.get(name, 0) + 1 for name in changed}
-    if wide:
-        found = least
+    found = least if wide else _with_repacking(found, limit)
     if prove:
         return [place(part.graph, align, prove, check, target, part.saving) for part in found]
     return [checked(part) for part in found] if check else found
+
+
+def _beside_training(arena: int) -> int:
+    """The limit that inference's arena alone sets in a training build."""
+    growth, spare = INFERENCE_GROWTH
+    return arena + min(int(BESIDE_TRAINING * arena), int(growth * arena) + spare)
 
 
 def _alive(part: Graph, align: int, target: str) -> int:
@@ -103,7 +113,8 @@ def _alive(part: Graph, align: int, target: str) -> int:
 
 def share_weights(part: Slice, excess: int) -> frozenset[str]:
     """Gradients of a training slice that share their weights with inference, with so many more that `excess` bytes of flash are saved, if
-    there are any more: those first that save most for a MAC, each of which takes longer. The kernel that they share takes flash itself."""
+    there are any more: those first that save most for a MAC, each of which takes longer. The kernel that they share takes flash itself, and at last
+    those share as well that make their weights, with code of their own."""
     bytes_of = {node.name: second_copy(part.graph, node, part.target, part.saving) for node in part.graph.nodes}
     macs = {node.name: node.op.macs(node_types(part.graph, node)) for node in part.graph.nodes if bytes_of[node.name]}
     shared, left = set(part.graph.shared), excess + (0 if part.graph.shared else SHARING_CODE)
@@ -112,7 +123,7 @@ def share_weights(part: Slice, excess: int) -> frozenset[str]:
             break
         shared.add(name)
         left -= bytes_of[name]
-    return frozenset(shared)
+    return frozenset(shared if left <= 0 else shared | part.graph.repacked)
 
 
 def share_at_no_cost(part: Graph, target: str) -> frozenset[str]:
@@ -213,6 +224,20 @@ def _taken_back(parts: list[Slice], start: Mapping[str, int], limit: int) -> lis
             half = (len(names) + 1) // 2
             groups += [names[half:], names[:half]] if len(names) > 1 else []
     return parts
+
+
+def _with_repacking(parts: list[Slice], limit: int) -> list[Slice]:
+    """Slices whose gradients make their transposed weights where that fits the limit beside what else is chosen."""
+    start, saving = dict(parts[0].saving), parts[0].saving
+    for part in parts:
+        for node, kernel, live in zip(part.graph.nodes, part.kernels.nodes, part.plan.live, strict=True):
+            if may_repack(part.graph, node, part.target):
+                choice = choose(part.graph, node, part.target, {**saving, node.name: 0})
+                graph = replace(part.graph, values={**part.graph.values, **{v.name: v for v in choice.values}})
+                more = scratch_bytes(graph, choice.node) - scratch_bytes(part.kernels, kernel)
+                if isinstance(choice.node.op, RepackedInputGradient) and sum(live.values()) + more <= limit:
+                    start[node.name] = 0
+    return _taken_back(parts, start, limit)
 
 
 def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:
