@@ -15,10 +15,10 @@ from ..plan.slice import Slice, kernel_call, scratch_bytes
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
-    """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}, slow "" where there is nothing faster; and what
-    the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them; and gradients to inputs that
-    have a second copy of their weights which they could share with inference ("twice"), that do ("shared"), and that make one in front of each call
-    ("repacked"), with its bytes of flash."""
+    """For inference and training the steps in order: {"step", "operator", "kernel", "makes", "slow"}, makes "" where no weights are made in front of
+    it, slow "" where there is nothing faster; and what the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of
+    one of them; and gradients to inputs that have a second copy of their weights which they could share with inference ("twice"), that do
+    ("shared"), and that make one in front of each call ("repacked"), with its bytes of flash."""
     speed = c.options.speed
     return {
         "infer": _steps(c.infer, speed),
@@ -71,7 +71,8 @@ def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
             if layer.name in asked and not slow and not _is_winograd(node):
                 possible = choose(part.graph, layer, part.target, {layer.name: LAVISH})
                 slow = "Winograd's transform takes more memory" if _is_winograd(possible.node) else ""
-            found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
+            makes = call.made.call.symbol if call.made is not None else ""
+            found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "makes": makes, "slow": slow})
     return found
 
 

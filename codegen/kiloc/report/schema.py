@@ -102,6 +102,7 @@ KEYS: Final[Mapping[str, Key]] = {
            "step": "name of the node",
            "operator": "operator of the model's own graph",
            "kernel": "C function that runs",
+           "makes": 'C function that makes the weights which it reads, in front of each call; "" where they are constants, or it has none',
            "slow": 'why it is not the fastest of its target; "" where it is',
        }.items()},
     "kernels.speed.layers": Key("count", "layers that run by Winograd's transform (`speed=True`)"),

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...ir.graph import Node, Value
-from ...ir.kernel_call import Argument, KernelCall, Made, Member
+from ...ir.kernel_call import Argument, Field, KernelCall, Made, Member
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
@@ -55,7 +55,7 @@ class RepackStream(Op):
         return (self.transposed(weights_of(e.array("stream"), self.step, self.window, self.weights)),)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {
+        fields: dict[str, Field] = {
             "stream": Argument(n.inputs["stream"]),
             "step": self.step,
             "kernel": self.window.kernel,
