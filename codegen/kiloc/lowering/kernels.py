@@ -21,9 +21,9 @@ INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
 """Share of the arena and bytes that faster kernels may add to it; the same share of the caller's buffers where that is more bytes, since beside large
 inputs or results of a small model its arena says little."""
-BESIDE_TRAINING = 0.15
-"""Of inference's arena: so much, and no more than where nothing is trained, may faster kernels add to it in a training build, too. It is what counts
-where a step takes little more than inference, as of a head: one of all biases takes so much more that its own arena decides."""
+BESIDE_TRAINING = 0.15, 1024
+"""Share of inference's arena that faster kernels may add to it in a training build, too, and the most bytes. It is what counts where a step takes
+little more than inference, as of a head: one of all biases takes so much more that its own arena decides. Of a large arena the bytes are few."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -34,6 +34,9 @@ those of so many MACs and input channels take 0.94 to 1.00 of the instructions, 
 
 REPACKING = 0.015
 """Weights that gradients transpose again in each step, of its MACs: two instructions a weight, where a MAC takes 1.3 to 1.5, are 2 % of the step."""
+
+REPACKING_CODE = 512
+"""Bytes of code that the first of them brings."""
 
 ROUNDS = 12
 """Forms are given up in so many rounds at most; then every kernel is portable."""
@@ -101,8 +104,8 @@ def choose_kernels(
 
 def _beside_training(arena: int) -> int:
     """The limit that inference's arena alone sets in a training build."""
-    growth, spare = INFERENCE_GROWTH
-    return arena + min(int(BESIDE_TRAINING * arena), int(growth * arena) + spare)
+    growth, most = BESIDE_TRAINING
+    return arena + min(int(growth * arena), most)
 
 
 def _alive(part: Graph, align: int, target: str) -> int:
@@ -163,7 +166,7 @@ def repack_at_little_cost(part: Graph, target: str) -> frozenset[str]:
         if sizes[name] <= left:
             chosen.add(name)
             left -= sizes[name]
-    return frozenset(chosen)
+    return frozenset(chosen) if sum(sizes[name] for name in chosen) > REPACKING_CODE else frozenset()
 
 
 def _caller_bytes(parts: Sequence[Graph]) -> int:
