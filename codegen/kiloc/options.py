@@ -105,7 +105,7 @@ class Options:
     """One portable kernel of each kind, compiled for size: less flash, and slower."""
     backward_weights: str = "auto"
     """What gradients to inputs read: a second, "transposed" copy of the weights, or those of inference, "shared"; "auto": a copy where
-    it is faster and `flash` has room for it."""
+    it is faster and `flash` has room for it, but where each step can make it at little cost."""
     constant_channels: str = "all"
     """Of channels that hold one value for every input: "all" that are proved to go without a trace, also where layers are trained, or those
     in front of everything trained, the "frozen" ones."""

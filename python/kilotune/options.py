@@ -82,7 +82,8 @@ class Memory:
     twice."""
     backward_weights: str = "auto"
     """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
-    "auto", shared where that takes no longer and as far as the `flash` budget asks for. The results are the same."""
+    "auto", shared where that takes no longer and as far as the `flash` budget asks for, and transposed again in each step where memory has room for
+    that and it takes hardly longer. The results are the same."""
     constant_channels: str = "all"
     """Which channels that hold one value for every input are computed without: "all" that can go without a change of any result, also where
     layers are trained; "frozen", those in front of everything trained, which takes any adapter, also one that moves such a channel."""

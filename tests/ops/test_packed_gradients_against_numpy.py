@@ -26,6 +26,7 @@ from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.packed import PackedLinear
 from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
+from kiloc.ops.fast.repacked import RepackedInputGradient, repacked_input_gradient
 from kiloc.ops.fast.shared_input_gradient import shared_input_gradient
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 
@@ -122,14 +123,18 @@ def path_ties(r: Rng) -> Case:
 
 def sharing(node: Node, t: NodeTypes, values: Any, on_stack: bool = False, layer_words: int = 0) -> tuple[Node, list[Value], str]:
     """A packer: the gradient reads a stream as its layer has it. layer_words: of each four channels, behind their weights."""
+    return shared_input_gradient(node, t, values, layer_stream(node, values, layer_words), on_stack)
+
+
+def layer_stream(node: Node, values: Any, layer_words: int) -> tuple[Node, Value]:
+    """The layer of a gradient, and its stream with so many words behind the weights of each four channels."""
     op, weights = node.op, values[node.inputs["weights"]].data
     assert isinstance(op, LinearInputGradient)
     order = packing.window_order(op.window.kernel, op.window.dilation[1], op.x_image[2])
     words = packing.paired_words(weights.astype(np.int64).reshape(len(weights), -1), order)
     behind = np.full((len(words), layer_words), 0x5A5A5A5A, np.int64)
     data = packing.as_stream(np.concatenate([words.reshape(len(words), -1), behind], 1))
-    stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
-    return shared_input_gradient(node, t, values, (replace(node, op=PackedLinear()), stream), on_stack)
+    return replace(node, op=PackedLinear()), Value("stream", TensorType(data.shape, "int32"), "constant", data)
 
 
 def with_lora(case: Case, r: Rng) -> Case:
@@ -175,6 +180,23 @@ def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
             continue
 
 
+def repacking(node: Node, t: NodeTypes, values: Any, layer_words: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient makes its transposed weights from a stream as its layer has it."""
+    forward = layer_stream(node, values, layer_words)
+    return repacked_input_gradient(node, t, values, forward)
+
+
+def repacked_stream(r: Rng) -> Case:
+    """Transposed weights as they are made, of windows without dilation and of any channels out."""
+    while True:
+        try:
+            found = repacked(layer_gradient(r), partial(repacking, layer_words=pick(r, 0, 12)))[0]
+        except NotProved:
+            continue
+        assert isinstance(found.op, RepackedInputGradient)
+        return Case(found.op.making, {"stream": found.types["stream"]}, {"stream": found.arrays["stream"]})
+
+
 def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
     """The gradient of a depthwise layer over an image of any size, in bands of 4 or 2 rows."""
     h, w, c = int(r.integers(1, 14)), int(r.integers(1, 12)), 4 * int(r.integers(1, 5))
@@ -194,6 +216,7 @@ GENERATORS = {
     "packed_depthwise_gain_input_gradient": (partial(packed_depthwise_gradient_case, gain=True), 40),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_gain_input_gradient": (partial(packed_gradient, path="gain"), 40),
+    "repack_stream": (repacked_stream, 60),
     "shared_input_gradient": (shared_gradient, 100),
     "shared_path_input_gradient": (partial(shared_gradient, lora=True), 60),
     "shared_rows_input_gradient": (partial(shared_gradient, rows=True), 40),
@@ -216,6 +239,17 @@ def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
     for case in (input_gradient(r, False), input_gradient(r, True), delta_input_gradient(r), wide, with_gain(wide, r, 32)):
         try:
             found, _ = repacked(case, packed_input_gradient)
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_repacked_gradient_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 11])
+    for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+        try:
+            found, _ = repacked(case, partial(repacking, layer_words=pick(r, 0, 12)))
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))

@@ -15,11 +15,15 @@ from gradients.graphs import Maker
 
 import kilotune as kt
 from kiloc.cores import CORES
+from kiloc.forecast.each_node import node_instructions
 from kiloc.ir.operator import Names
 from kiloc.ir.verify import node_types
 from kiloc.ops._offset_sums import MOST_TAPS, without_columns
 from kiloc.ops._window import Window
+from kiloc.options import Options
 from kiloc.passes.kernels import choose
+from kiloc.peft import Method
+from kiloc.pipeline import compile_graph
 
 TARGETS = {"cortex-m0plus": "armv6m", "cortex-m3": "armv7m", "cortex-m4": "dsp", "cortex-m55": "mve", "rv32imc": "triple"}
 """A core of each kind of kernels."""
@@ -148,3 +152,15 @@ def test_lora_of_any_rank_takes_what_its_macs_take(core: str, qemu: str, tmp_pat
         rate = {r: layers[f"rank{r}", kind] / (64 + r if kind in FROZEN else -(-r // 4)) for r in RANKS}
         assert min(rate.values()) > 0 and max(rate.values()) <= SLACK[core] * rate[4], (kind, rate)
     assert len(inner) == len(WIDTHS) and max(inner.values()) <= INNER[core], inner
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus"])
+@pytest.mark.parametrize("name", ["kws_dscnn_int8", "sww_int8"])
+@pytest.mark.parametrize("method", [kt.Head(), kt.BiasOnly(layers="last:1")], ids=["head", "bias of the last layer"])
+def test_a_small_backward_pass_leaves_inference_its_kernels(name: str, core: str, method: Method, data_dir: Path) -> None:
+    """Where a step takes hardly more memory than inference, this takes hardly more instructions than where nothing is trained, and no more memory."""
+    graph = kt.load(data_dir / "models" / f"{name}.tflite").graph
+    plain, trained = (compile_graph(graph, Options(methods=methods, target=core), "0").infer for methods in ((), (method,)))
+    before, after = (sum(node_instructions(part.kernels, core).values()) for part in (plain, trained))
+    assert after <= 1.05 * before
+    assert trained.plan.arena_bytes <= plain.plan.arena_bytes

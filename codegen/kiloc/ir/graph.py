@@ -123,6 +123,8 @@ class Graph:
     shared: frozenset[str] = frozenset()
     """Names of input-gradient nodes that should read the inference weight stream instead of a transposed copy: a request, which
     `passes/kernels.py` may decline."""
+    repacked: frozenset[str] = frozenset()
+    """Names of those that should make their transposed copy from that stream in front of each call: a request in the same way, which comes before."""
     offsets: Mapping[str, int] = field(default_factory=dict)
     """Of a placed slice: value, or name of a node's scratch, to its byte offset in the arena."""
 

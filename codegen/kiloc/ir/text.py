@@ -38,7 +38,7 @@ def print_graph(graph: Graph, data: bool = True, brief: bool = False) -> str:
     lines = [f"graph {graph.name} {json.dumps(graph.origin)}"]
     lines += [f"note {json.dumps(note)}" for note in graph.notes]
     lines += [] if graph.buffers == "caller" else [f"buffers {graph.buffers}"]
-    lines += [f"shared {name}" for name in sorted(graph.shared)]
+    lines += [f"shared {name}" for name in sorted(graph.shared)] + [f"repacked {name}" for name in sorted(graph.repacked)]
     lines += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     lines += [_value(v, data, brief) for v in graph.values.values()]
     lines += [_node(n, brief) for n in graph.nodes]
@@ -102,6 +102,7 @@ def parse_graph(text: str) -> Graph:
     outputs: list[str] = []
     notes: list[str] = []
     shared: list[str] = []
+    repacked: list[str] = []
     offsets: dict[str, int] = {}
     name, origin, buffers = "", "", "caller"
     for number, line in enumerate(text.splitlines(), 1):
@@ -118,6 +119,8 @@ def parse_graph(text: str) -> Graph:
                 buffers = rest
             elif word == "shared":
                 shared.append(rest)
+            elif word == "repacked":
+                repacked.append(rest)
             elif word == "place":
                 placed, _, offset = rest.rpartition(" ")
                 offsets[placed] = int(offset)
@@ -132,9 +135,8 @@ def parse_graph(text: str) -> Graph:
                 raise ValueError(f"unknown word {word!r}")
         except (ValueError, KeyError, IndexError, TypeError, OverflowError, zlib.error) as error:
             raise CompileError(f"line {number}", f"cannot be read: {error}", "graph text is written by print_graph") from None
-    return Graph(
-        name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, frozenset(shared), offsets
-    )  # fmt: skip
+    requests = frozenset(shared), frozenset(repacked)
+    return Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, *requests, offsets)
 
 
 def _parse_value(text: str) -> Value:

@@ -10,13 +10,14 @@ from ..ops.backward.input_gradient import LinearInputGradient
 from ..options import Options
 from ..passes.kernels import shared_on_stack
 from ..plan.slice import Slice
-from .kernels import share_at_no_cost, share_weights
+from .kernels import repack_at_little_cost, share_at_no_cost, share_weights
 
 
 def with_shared_weights(part: Graph, options: Options, chosen: frozenset[str] = frozenset()) -> Graph:
     """The training slice with those gradients marked. chosen: their names where the budget decides (backward_weights="auto")."""
     if options.backward_weights == "auto":
-        return replace(part, shared=chosen | share_at_no_cost(part, options.kernels))
+        shared = chosen | share_at_no_cost(part, options.kernels)
+        return replace(part, shared=shared, repacked=repack_at_little_cost(part, options.kernels) - shared)
     every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
     return replace(part, shared={"transposed": frozenset[str](), "shared": every}[options.backward_weights])
 

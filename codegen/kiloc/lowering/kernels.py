@@ -9,17 +9,21 @@ from ..cores import bus_of, kernels_of
 from ..ir.graph import Graph
 from ..ir.verify import node_types
 from ..ops.backward.input_gradient import LinearInputGradient
+from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import is_single
-from ..passes.kernels import choose, forms, layer_of, second_copy, spend_flash, with_kernels
+from ..passes.kernels import choose, forms, layer_of, may_repack, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
 from ..plan.lifetimes import lifetimes
 from ..plan.problem import total_bytes
-from ..plan.slice import Slice, caller_buffers, scratch_of
+from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 
 INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
 """Share of the arena and bytes that faster kernels may add to it; the same share of the caller's buffers where that is more bytes, since beside large
 inputs or results of a small model its arena says little."""
+BESIDE_TRAINING = 0.15, 1024
+"""Share of inference's arena that faster kernels may add to it in a training build, too, and the most bytes. It is what counts where a step takes
+little more than inference, as of a head: one of all biases takes so much more that its own arena decides. Of a large arena the bytes are few."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -27,6 +31,12 @@ SHARING_CODE = 4096
 ENOUGH_MACS, ENOUGH_INPUTS, MOST_OF = 1024, 32, 0.9
 """Layers of one position whose gradient takes no longer when it shares: counted on a Cortex-M4 on fourteen layers of 12 to 256 channels, of which
 those of so many MACs and input channels take 0.94 to 1.00 of the instructions, and others up to 1.21."""
+
+REPACKING = 0.015
+"""Weights that gradients transpose again in each step, of its MACs: two instructions a weight, where a MAC takes 1.3 to 1.5, are 2 % of the step."""
+
+REPACKING_CODE = 512
+"""Bytes of code that the first of them brings."""
 
 ROUNDS = 12
 """Forms are given up in so many rounds at most; then every kernel is portable."""
@@ -64,31 +74,38 @@ def choose_kernels(
 ) -> list[Slice]:
     """The slices of a build, which share an arena, with the fastest kernels that the arena has room for. speed: flash does not count.
 
-    Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, or up to `ram`
-    bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
+    Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, but to inference
+    `BESIDE_TRAINING`, or up to `ram` bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
     """
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
 
-    def limit_of(arena: int) -> int:
-        return max(int(arena * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts))), ram)
+    def limit_of(arenas: Sequence[int]) -> int:
+        limit = int(max(arenas) * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts)))
+        return max(limit, ram, _beside_training(arenas[0]) if len(parts) > 1 else 0)
 
-    limit, least = limit_of(max(_alive(part, align, target) for part in parts)), list[Slice]()  # what portable kernels take is no less
+    limit, least = limit_of([_alive(part, align, target) for part in parts]), list[Slice]()  # what portable kernels take is no less
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
+    saving |= {node.name: 1 for part in parts for node in part.nodes if may_repack(part, node, target)}
     for _ in range(ROUNDS):
         found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
         if not least and any(part.plan.arena_bytes > limit for part in found):
             least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
-            limit = limit_of(max(part.plan.arena_bytes for part in least))
+            limit = limit_of([part.plan.arena_bytes for part in least])
         wide = [part for part in found if part.plan.arena_bytes > limit]
         changed = [name for part in wide for name in _at_fault(part, limit)]
         if not changed:
             break
         saving |= {name: saving.get(name, 0) + 1 for name in changed}
-    if wide:
-        found = least
+    found = least if wide else _with_repacking(found, limit)
     if prove:
         return [place(part.graph, align, prove, check, target, part.saving) for part in found]
     return [checked(part) for part in found] if check else found
+
+
+def _beside_training(arena: int) -> int:
+    """The limit that inference's arena alone sets in a training build."""
+    growth, most = BESIDE_TRAINING
+    return arena + min(int(growth * arena), most)
 
 
 def _alive(part: Graph, align: int, target: str) -> int:
@@ -99,7 +116,8 @@ def _alive(part: Graph, align: int, target: str) -> int:
 
 def share_weights(part: Slice, excess: int) -> frozenset[str]:
     """Gradients of a training slice that share their weights with inference, with so many more that `excess` bytes of flash are saved, if
-    there are any more: those first that save most for a MAC, each of which takes longer. The kernel that they share takes flash itself."""
+    there are any more: those first that save most for a MAC, each of which takes longer. The kernel that they share takes flash itself, and at last
+    those share as well that make their weights, with code of their own."""
     bytes_of = {node.name: second_copy(part.graph, node, part.target, part.saving) for node in part.graph.nodes}
     macs = {node.name: node.op.macs(node_types(part.graph, node)) for node in part.graph.nodes if bytes_of[node.name]}
     shared, left = set(part.graph.shared), excess + (0 if part.graph.shared else SHARING_CODE)
@@ -108,7 +126,7 @@ def share_weights(part: Slice, excess: int) -> frozenset[str]:
             break
         shared.add(name)
         left -= bytes_of[name]
-    return frozenset(shared)
+    return frozenset(shared if left <= 0 else shared | part.graph.repacked)
 
 
 def share_at_no_cost(part: Graph, target: str) -> frozenset[str]:
@@ -131,6 +149,26 @@ def share_at_no_cost(part: Graph, target: str) -> frozenset[str]:
     return frozenset(macs) if bytes_ >= SHARING_CODE and large >= MOST_OF * sum(macs.values()) else frozenset()
 
 
+def repack_at_little_cost(part: Graph, target: str) -> frozenset[str]:
+    """Gradients of a training slice that make their transposed weights in front of each call, where memory has room for them: of the most positions
+    first, as many as take `REPACKING` of the step."""
+    if kernels_of(target) != "dsp":
+        return frozenset()
+    sizes = dict[str, int]()
+    for node in part.nodes:
+        if isinstance(node.op, LinearInputGradient):
+            found = choose(replace(part, repacked=frozenset({node.name})), node, target).node.op
+            if isinstance(found, RepackedInputGradient):
+                sizes[node.name] = found.making.weights.size
+    macs = {node.name: node.op.macs(node_types(part, node)) for node in part.nodes}
+    left, chosen = REPACKING * sum(macs.values()), set[str]()
+    for name in sorted(sizes, key=lambda n: (-macs[n] / sizes[n], n)):
+        if sizes[name] <= left:
+            chosen.add(name)
+            left -= sizes[name]
+    return frozenset(chosen) if sum(sizes[name] for name in chosen) > REPACKING_CODE else frozenset()
+
+
 def _caller_bytes(parts: Sequence[Graph]) -> int:
     """Bytes of inputs and results that lie in buffers of the caller; 0 where something is trained."""
     if len(parts) > 1 or parts[0].buffers != "caller":
@@ -140,14 +178,14 @@ def _caller_bytes(parts: Sequence[Graph]) -> int:
 
 def _portable(part: Graph, target: str) -> dict[str, int]:
     """Every node in its last form."""
-    return {node.name: forms(node, target) - 1 for node in part.nodes}
+    return {node.name: forms(part, node, target) - 1 for node in part.nodes}
 
 
 def _at_fault(part: Slice, limit: int) -> list[str]:
     """Layers with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
     at those that the placement leaves no room."""
     totals = [sum(kinds.values()) for kinds in part.plan.live]
-    left = {node.name for node in part.graph.nodes if part.saving.get(layer_of(node), 0) + 1 < forms(node, part.target)}
+    left = {node.name for node in part.graph.nodes if part.saving.get(layer_of(node), 0) + 1 < forms(part.graph, node, part.target)}
     gap = part.plan.arena_bytes - max(totals)
     excess = max(part.plan.arena_bytes - limit, limit // 128)
     for threshold in (limit, max(totals) - 1, limit - gap, *(limit - excess * far for far in FARTHER), 0):
@@ -191,12 +229,26 @@ def _taken_back(parts: list[Slice], start: Mapping[str, int], limit: int) -> lis
     return parts
 
 
+def _with_repacking(parts: list[Slice], limit: int) -> list[Slice]:
+    """Slices whose gradients make their transposed weights where that fits the limit beside what else is chosen."""
+    start, saving = dict(parts[0].saving), parts[0].saving
+    for part in parts:
+        for node, kernel, live in zip(part.graph.nodes, part.kernels.nodes, part.plan.live, strict=True):
+            if may_repack(part.graph, node, part.target):
+                choice = choose(part.graph, node, part.target, {**saving, node.name: 0})
+                graph = replace(part.graph, values={**part.graph.values, **{v.name: v for v in choice.values}})
+                more = scratch_bytes(graph, choice.node) - scratch_bytes(part.kernels, kernel)
+                if isinstance(choice.node.op, RepackedInputGradient) and sum(live.values()) + more <= limit:
+                    start[node.name] = 0
+    return _taken_back(parts, start, limit)
+
+
 def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:
     """Of layers with another form than the portable one."""
     found: dict[str, int] = {}
     for part in parts:
         for node in part.graph.nodes:
-            if forms(node, part.target) > 1:
+            if forms(part.graph, node, part.target) > 1:
                 found[layer_of(node)] = found.get(layer_of(node), 0) + node.op.macs(node_types(part.graph, node))
     return found
 

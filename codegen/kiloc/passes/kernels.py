@@ -27,6 +27,7 @@ from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
+from ..ops.fast.repacked import repacked_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
@@ -82,7 +83,11 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
             return Choice(chosen, tuple(values), slow)
         except NotProved:
             saving = 0
-    saving = min(saving, forms(node, target) - 1)
+    saving = min(saving, forms(graph, node, target) - 1)
+    if may_repack(graph, node, target):
+        if saving == 0:
+            return _repacked(graph, node, target, savings)
+        saving -= 1
     if saving >= len(packers):
         return (shared_on_stack(graph, node, target, savings) if node.name in graph.shared else None) or Choice(node, (), MEMORY)
     if node.name in graph.shared and MERGED not in node.inputs:
@@ -93,6 +98,21 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
         return Choice(node, (), str(reason))
     slower = saving > 0 and not getattr(chosen.op, "on_stack", False)
     return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
+
+
+def may_repack(graph: Graph, node: Node, target: str) -> bool:
+    """Whether the first form of a gradient is the one that makes its transposed weights."""
+    return node.name in graph.repacked and isinstance(node.op, LinearInputGradient) and MERGED not in node.inputs and kernels_of(target) == "dsp"
+
+
+def _repacked(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice:
+    """The kernel of a gradient that makes its transposed weights from what its layer reads, or where there is none the usual one."""
+    try:
+        forward = _packed_layer(graph, node.inputs["weights"], target, savings)
+        chosen, values, slow = repacked_input_gradient(node, node_types(graph, node), graph.values, forward)
+    except NotProved:
+        return choose(replace(graph, repacked=graph.repacked - {node.name}), node, target, savings)
+    return Choice(chosen, tuple(values), slow)
 
 
 def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, saving: int) -> Choice:
@@ -160,10 +180,10 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
     return sum(constants[name].type.bytes for name in names if constants[name].kind == "constant")
 
 
-def forms(node: Node, target: str) -> int:
+def forms(graph: Graph, node: Node, target: str) -> int:
     """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
     few = kernels_of(target) == "mve" and not isinstance(node.op, (AttentionGradient, WeightGradient))
-    return 1 if few else len(_packers(node, target)) + 1
+    return 1 if few else len(_packers(node, target)) + 1 + may_repack(graph, node, target)
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..ir.graph import Node
 from ..ops.fast.packed import PackedLinear
+from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import SharedInputGradient
 from ..passes.kernels import LAVISH, choose, second_copy, spend_flash
 from ..pipeline import Compilation
@@ -13,9 +15,10 @@ from ..plan.slice import Slice, kernel_call, scratch_bytes
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
-    """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}, slow "" where there is nothing faster; and what
-    the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them; and gradients to inputs that
-    have a second copy of their weights which they could share with inference ("twice"), and that do ("shared"), with its bytes of flash."""
+    """For inference and training the steps in order: {"step", "operator", "kernel", "makes", "slow"}, makes "" where no weights are made in front of
+    it, slow "" where there is nothing faster; and what the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of
+    one of them; and gradients to inputs that have a second copy of their weights which they could share with inference ("twice"), that do
+    ("shared"), and that make one in front of each call ("repacked"), with its bytes of flash."""
     speed = c.options.speed
     return {
         "infer": _steps(c.infer, speed),
@@ -36,12 +39,13 @@ def unreached(part: Slice) -> dict[str, frozenset[str]]:
 
 
 def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
-    found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared")}
+    found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared", "repacked")}
+    graph = replace(part.graph, repacked=frozenset())
     for node, kernel in zip(part.graph.nodes, part.kernels.nodes, strict=True):
-        shares = isinstance(kernel.op, SharedInputGradient)
-        copy = second_copy(part.graph, node, part.target, {} if shares else part.saving)
+        shares, repacks = isinstance(kernel.op, SharedInputGradient), isinstance(kernel.op, RepackedInputGradient)
+        copy = second_copy(graph if shares or repacks else part.graph, node, part.target, {} if shares or repacks else part.saving)
         if copy:
-            way = found["shared" if shares or node.name in part.graph.shared else "twice"]
+            way = found["repacked" if repacks else "shared" if shares or node.name in part.graph.shared else "twice"]
             way["gradients"] += 1
             way["flash"] += copy
     return found
@@ -67,7 +71,8 @@ def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
             if layer.name in asked and not slow and not _is_winograd(node):
                 possible = choose(part.graph, layer, part.target, {layer.name: LAVISH})
                 slow = "Winograd's transform takes more memory" if _is_winograd(possible.node) else ""
-            found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
+            makes = call.made.call.symbol if call.made is not None else ""
+            found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "makes": makes, "slow": slow})
     return found
 
 

@@ -102,6 +102,7 @@ KEYS: Final[Mapping[str, Key]] = {
            "step": "name of the node",
            "operator": "operator of the model's own graph",
            "kernel": "C function that runs",
+           "makes": 'C function that makes the weights which it reads, in front of each call; "" where they are constants, or it has none',
            "slow": 'why it is not the fastest of its target; "" where it is',
        }.items()},
     "kernels.speed.layers": Key("count", "layers that run by Winograd's transform (`speed=True`)"),
@@ -111,6 +112,8 @@ KEYS: Final[Mapping[str, Key]] = {
     "kernels.backward_weights.twice.flash": Key("bytes", "what these copies take"),
     "kernels.backward_weights.shared.gradients": Key("count", "gradients that read the weights of inference"),
     "kernels.backward_weights.shared.flash": Key("bytes", "what they save"),
+    "kernels.backward_weights.repacked.gradients": Key("count", "gradients that transpose the weights of inference in front of each call"),
+    "kernels.backward_weights.repacked.flash": Key("bytes", "what they save"),
     **_sized("flash", {
         "weights": "constants: weights, biases and tables",
         "code": "the code of the model and of the runtime that it uses; null without the cross compiler",

@@ -178,6 +178,9 @@ def _backward_weights(ways: dict[str, dict[str, int]] | None) -> list[str]:
         found.append(f'{copies}, which backward_weights="shared" leaves out')
     if ways and ways["shared"]["gradients"]:
         found.append(f"{ways['shared']['gradients']} gradients share the weights of inference, {ways['shared']['flash']:,} bytes of flash less")
+    if ways and ways["repacked"]["gradients"]:
+        made = f"{ways['repacked']['gradients']} gradients transpose the weights of inference in each step"
+        found.append(f"{made}, {ways['repacked']['flash']:,} bytes of flash less")
     return [f"{'backward' if not i else '':<{WIDTH}}{line}" for i, line in enumerate(found)]
 
 

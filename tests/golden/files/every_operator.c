@@ -534,7 +534,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t input[
     /* step 27: hidden.dx */
     int8_t *const hidden_dx = in_arena(arena, 96); /* 32 bytes, step 27 */
     void *const hidden_dx_scratch = in_arena(arena, 0); /* 40 bytes, step 27 */
-    kt_packed_input_gradient_s8(&hidden_dx_params, hidden_masked, hidden_dx, hidden_dx_scratch);
+    kt_packed_pointwise_input_gradient_s8(&hidden_dx_params, hidden_masked, hidden_dx, hidden_dx_scratch);
     /* step 28: middle.masked */
     int8_t *const flat_dx = in_arena(arena, 96); /* 32 bytes, step 28 */
     int8_t *const middle_masked = in_arena(arena, 96); /* 32 bytes, steps 28-29 */

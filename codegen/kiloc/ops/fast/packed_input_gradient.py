@@ -118,17 +118,23 @@ class PackedInputGradient(StreamedInputGradient):
         elif t.has("gain"):
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
             symbol = "kt_packed_scaled_input_gradient_s8"
+        elif op.window.pointwise and self._gives_results(t):
+            symbol = "kt_packed_pointwise_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op) + (2 * packing.padded(channels) if t.has("gain") else 0)
-        needs = ("product/sums.c", "product/gradient.c")  # with a path the second is not reached, but without optimisation named
+        needs = ("product/sums.c", "product/gradient.c")  # one of them may not be reached, but without optimisation is named
         return KernelCall(
             symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
         )
 
+    def _gives_results(self, t: NodeTypes) -> bool:
+        """Whether the product does, and not sums."""
+        return not _has_path(t) and self.layer.x_image[2] % packing.QUAD == 0 and self.layer.shift in SHIFTS
+
     def _unreached(self, t: NodeTypes) -> frozenset[str]:
         """Of the ways to walk over the positions (packed_input_gradient.h) those of other windows, and sums where the product gives results."""
         window = self.layer.window
-        results = not _has_path(t) and self.layer.x_image[2] % packing.QUAD == 0 and self.layer.shift in SHIFTS
+        results = self._gives_results(t)
         way = "kt_walk_pointwise" if results and window.pointwise else "kt_walk_positions" if window.stride == (1, 1) else "kt_walk_rows"
         found = {"kt_walk_pointwise", "kt_walk_positions", "kt_walk_rows"} - {way}
         if results and all(order for _, _, order in phases(window, self.layer.y_image[2])):

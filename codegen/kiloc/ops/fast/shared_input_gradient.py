@@ -11,7 +11,9 @@ import numpy as np
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Names, NodeTypes, register
+from ...ir.types import TensorType
 from ...numerics import INT32_MAX
+from .._window import Window
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
 from .packed import PackedLinear
@@ -45,10 +47,7 @@ class SharedInputGradient(StreamedInputGradient):
     step: int = 2
 
     def plain_weights(self, stream: Array) -> Array:
-        channels, order = self.weights.shape[0], packing.window_order(self.layer.window.kernel, self.layer.window.dilation[1], self.layer.x_image[2])
-        words = stream.view(np.uint32).astype(np.int64).reshape(-1, self.step)[:, : 2 * len(order)]
-        weights = packing.unpaired(words.reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
-        return np.asarray(weights.astype(np.int8).reshape(self.weights.shape))
+        return weights_of(stream, self.step, self.layer.window, self.weights)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op, fields = self.layer, {**self.layer_fields(t, n), "step": self.step}
@@ -64,6 +63,16 @@ class SharedInputGradient(StreamedInputGradient):
         return KernelCall(
             symbol, f"{symbol[:-3]}_params", fields, arguments, scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, unreached
         )
+
+
+def weights_of(stream: Array, step: int, window: Window, weights: TensorType) -> Array:
+    """The weights that the stream of a `PackedLinear` holds. step: its words from four output channels to the next four."""
+    channels = weights.shape[0]
+    size = weights.size // channels
+    order = packing.window_order(window.kernel, window.dilation[1], size // (window.kernel[0] * window.kernel[1]))
+    words = stream.view(np.uint32).astype(np.int64).reshape(-1, step)[:, : 2 * len(order)]
+    found = packing.unpaired(words.reshape(-1, len(order), 2), channels, size, order)
+    return np.asarray(found.astype(np.int8).reshape(weights.shape))
 
 
 def scratch_bytes(layer: LinearInputGradient) -> int:

@@ -150,6 +150,9 @@ typedef struct {
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
+/* The same of a window of 1x1 with stride 1 and no border, whose input channels are a multiple of 4; shift: 2 to 31. */
+void kt_packed_pointwise_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
 /* The same with a gain, kt_conv2d_scaled_input_gradient_s8. scratch: in front of the panel 2 bytes an output channel, rounded up to 4 channels. */
 void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
@@ -206,6 +209,23 @@ typedef struct {
 void kt_shared_path_input_gradient_s8(const kt_shared_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,
                                       const int8_t *path_exponent, const int8_t *path_weights, const int8_t *weights_exponent,
                                       int8_t *dx, void *scratch);
+
+/* In front of a gradient that has no transposed weights in flash: `stream` of kt_packed_input_gradient_params from that of the packed layer itself,
+ * whose window has no dilation, and whose input channels are a multiple of 4.
+ *
+ * stream              paired words of product.h
+ * step                words of it from four output channels to the next four
+ * channels, depth     output and input channels */
+typedef struct {
+    const int32_t *stream;
+    int32_t step;
+    int32_t kernel[2];
+    int32_t stride[2];
+    int32_t channels;
+    int32_t depth;
+} kt_repacking_params;
+
+void kt_repack_stream(const kt_repacking_params *params, int32_t *stream);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-/* Gradient of CONV_2D and FULLY_CONNECTED to their input, from transposed weights. */
+/* Gradient of CONV_2D and FULLY_CONNECTED to their input, from transposed weights; of 1x1 windows packed_pointwise_input_gradient.c is. */
+#define KT_WINDOWS KT_OTHER_WINDOWS
 #include "kt/kernels/packed_convolution.h"
 #include "packed_input_gradient.h"
 

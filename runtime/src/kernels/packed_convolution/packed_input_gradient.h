@@ -19,6 +19,12 @@
 #define KT_WITH_PATH 0
 #endif
 
+/* Windows that a kernel is for: it does without the ways to walk over the positions of others. */
+enum { KT_POINTWISE_WINDOWS = 1, KT_OTHER_WINDOWS = 2 };
+#ifndef KT_WINDOWS
+#define KT_WINDOWS (KT_POINTWISE_WINDOWS | KT_OTHER_WINDOWS)
+#endif
+
 /* Channels of dx at once. */
 enum { KT_GRADIENT_BLOCK = KT_WITH_PATH ? KT_PATH_BLOCK : KT_GATHER_BLOCK };
 
@@ -444,7 +450,8 @@ KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
 static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    if (kt_gives_results(walk) && kt_is_pointwise(window)) {
+    const int pointwise = KT_WINDOWS == KT_POINTWISE_WINDOWS || (kt_gives_results(walk) && kt_is_pointwise(window));
+    if ((KT_WINDOWS & KT_POINTWISE_WINDOWS) != 0 && pointwise) {
         kt_walk_pointwise(walk);
     } else if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         kt_walk_positions(walk);

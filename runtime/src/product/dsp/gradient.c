@@ -4,8 +4,7 @@
 #if KT_DSP
 KT_NAKED void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
 {
-    __asm__ volatile(KT_ENTER_EXACT KT_START_ALIKE KT_EXACT_SUMS KT_JUMP KT_EXACT_STEPS KT_LIMITED_SUMS KT_STORE_FOURS
-                     KT_LEAVE);
+    __asm__ volatile(KT_ENTER_EXACT_ALIKE KT_START_EXACT_ALIKE KT_JUMP KT_EXACT_STEPS KT_LIMITED_SUMS KT_STORE_FOURS KT_LEAVE);
 }
 
 /* Of sums that start from something else at each position: eight words and the shift for each four channels. */

@@ -49,6 +49,7 @@
     "ldr r12, " KT_STREAM "\n\t"
 #define KT_ENTER_PAIRS KT_ENTER("31", KT_PAIR_CODE, "3", "3", "") "2:\n\t"
 #define KT_ENTER_EXACT KT_ENTER("15", KT_PAIR_CODE, "3", "3", "") KT_SUM_PANEL "2:\n\t"
+#define KT_ENTER_EXACT_ALIKE KT_ENTER("15", KT_PAIR_CODE, "3", "3", "") KT_SUM_PANEL KT_FIRST_SUMS "2:\n\t"
 #define KT_ENTER_ROW KT_ENTER("7", KT_ROW_CODE, "2", "4", "lsr r0, #1\n\t") "2:\n\t"
 
 /* Bytes of a step's instructions, and of those that are left out with so many bytes of a stream of pairs. */
@@ -96,11 +97,20 @@
     "str r0, " KT_BIAS "\n\t" \
     "ldr lr, " KT_PRODUCT_PANEL "\n\t" \
     "ldrd r2, r3, " KT_SKIP "\n\t"
-/* The same from one value for all channels. */
-#define KT_START_ALIKE \
-    "ldr r0, " KT_BIAS "\n\t" "ldr r5, [r0]\n\t" "mov r4, r5\n\t" "mov r6, r5\n\t" "mov r7, r5\n\t" \
+/* Of exact words from one value for all channels: 256 B + A of both positions, less their offsets, stand where these did. */
+#define KT_FIRST_SUMS \
+    "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0]\n\t" "add r0, r0, r0, lsl #8\n\t" \
+    "sub r5, r0, r5\n\t" "sub r6, r0, r6\n\t" \
+    "str r5, " KT_FIRST_OFFSET "\n\t" \
+    "str r6, " KT_SECOND_OFFSET "\n\t"
+#define KT_START_EXACT_ALIKE \
+    "ldr r0, " KT_BIAS "\n\t" "ldr r5, [r0]\n\t" \
+    "ldr r4, " KT_FIRST_OFFSET "\n\t" \
+    "ldr r8, " KT_SECOND_OFFSET "\n\t" \
     "ldr lr, " KT_PRODUCT_PANEL "\n\t" \
-    "ldr r2, " KT_SKIP "\n\t"
+    "ldr r2, " KT_SKIP "\n\t" \
+    "mov r6, r4\n\t" "mov r10, r8\n\t" "mov r7, r5\n\t" "mov r9, r5\n\t" "mov r11, r5\n\t" \
+    KT_CODE_OF("r3", "r2")
 #define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
 #define KT_BOTH_POSITIONS "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
 #define KT_JUMP "sub r12, r2\n\t" "add pc, r3\n\t" "nop\n"
