@@ -47,6 +47,35 @@ KT_INLINE kt_channel_words kt_interleave_pairs(kt_lanes a, kt_lanes b)
     return w;
 }
 
+/* Bytes without a sign, as shorts in order. */
+KT_INLINE kt_lanes kt_widen_bytes(const uint8_t *bytes)
+{
+#if defined(__AVX2__)
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)bytes));
+#elif defined(__SSE2__)
+    return _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)(const void *)bytes), _mm_setzero_si128());
+#elif defined(__ARM_NEON)
+    return vreinterpretq_s32_u16(vmovl_u8(vld1_u8(bytes)));
+#else
+    int16_t values[KT_CHANNEL_LANES];
+    int32_t i;
+    for (i = 0; i < KT_CHANNEL_LANES; i++) {
+        values[i] = bytes[i];
+    }
+    return kt_load_lanes(values);
+#endif
+}
+
+/* Four words times a factor, modulo 2^32. */
+KT_INLINE kt_four_unsigned kt_times_four(kt_four_unsigned words, int32_t factor)
+{
+#if defined(__AVX2__)
+    return (kt_four_unsigned)_mm_mullo_epi32((__m128i)words, _mm_set1_epi32(factor));
+#else
+    return words * (uint32_t)factor;
+#endif
+}
+
 /* Quads of four vectors turned: of the words j of all of them, in each quad {a_j, b_j, c_j, d_j}. */
 KT_INLINE void kt_turn_quads(const kt_lanes v[4], kt_lanes turned[4])
 {

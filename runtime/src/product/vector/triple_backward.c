@@ -6,25 +6,6 @@
 
 enum { PAIRS = 16 /* of output channels at a time */, BLOCK = 2 /* vectors of values at once */ };
 
-/* Bytes of two output channels for each value, as words of two. */
-KT_INLINE kt_lanes bytes_of(const uint8_t *weights)
-{
-#if defined(__AVX2__)
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)weights));
-#elif defined(__SSE2__)
-    return _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)(const void *)weights), _mm_setzero_si128());
-#elif defined(__ARM_NEON)
-    return vreinterpretq_s32_u16(vmovl_u8(vld1_u8(weights)));
-#else
-    int16_t values[KT_CHANNEL_LANES];
-    int32_t i;
-    for (i = 0; i < KT_CHANNEL_LANES; i++) {
-        values[i] = weights[i];
-    }
-    return kt_load_lanes(values);
-#endif
-}
-
 /* sums [values][4] of blocks * KT_LANES values, of which `count` of each block exist, take the products with pairs of gradients [pairs][4]. */
 KT_INLINE void add_values(uint32_t *sums, const int32_t *gradients, int32_t pairs, const uint8_t *weights, int32_t step, int32_t blocks, int32_t count)
 {
@@ -38,7 +19,7 @@ KT_INLINE void add_values(uint32_t *sums, const int32_t *gradients, int32_t pair
             if (count < KT_LANES) {
                 memcpy(rest, weights, 2 * (size_t)count);
             }
-            bytes[block] = bytes_of(count < KT_LANES ? rest : weights + 2 * KT_LANES * block);
+            bytes[block] = kt_widen_bytes(count < KT_LANES ? rest : weights + 2 * KT_LANES * block);
         }
         for (i = 0; i < 4; i++) {
             const kt_lanes both = kt_splat(gradients[i]);

@@ -2,7 +2,7 @@
 #include "../triple_rows.h"
 
 #if KT_VECTOR
-#include "channels.h"
+#include "quads.h"
 
 enum { TAPS = 9, COLUMNS = 3 };
 
@@ -12,16 +12,6 @@ KT_INLINE kt_four_unsigned two_words(const uint32_t *words)
     int32_t both[4] = {0, 0, 0, 0};
     memcpy(both, words, 2 * sizeof *both);
     return (kt_four_unsigned)kt_load_four(both);
-}
-
-/* Four words of a column times a weight, modulo 2^32. */
-KT_INLINE kt_four_unsigned times(kt_four_unsigned words, int32_t weight)
-{
-#if defined(__AVX2__)
-    return (kt_four_unsigned)_mm_mullo_epi32((__m128i)words, _mm_set1_epi32(weight));
-#else
-    return words * (uint32_t)weight;
-#endif
 }
 
 KT_INLINE kt_four_unsigned four_words(const uint32_t *words)
@@ -53,9 +43,9 @@ KT_INLINE void rows_of(const kt_triple_rows *rows, int32_t count, int32_t negati
         int32_t bytes[3];
         for (i = 0; i < TAPS; i++) {
             const uint32_t *const at = column + i / COLUMNS * next + KT_ROW_WORDS * (i % COLUMNS);
-            ab += times(four_words(at), weights[i]);
+            ab += kt_times_four(four_words(at), weights[i]);
             if (count == 3) {
-                c += times(two_words(at + 2 * KT_ROW_WORDS), weights[i]);
+                c += kt_times_four(two_words(at + 2 * KT_ROW_WORDS), weights[i]);
             }
         }
         memcpy(words, &ab, sizeof ab);
@@ -109,7 +99,7 @@ void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps)
     int32_t width, row;
     for (width = taps->width; width > 0; width--, column += next) {
         for (row = 0; row < rows; row++) {
-            sums += times(four_words(column + KT_ROW_WORDS * row), *weights++);
+            sums += kt_times_four(four_words(column + KT_ROW_WORDS * row), *weights++);
         }
     }
     memcpy(words, &sums, sizeof sums);
