@@ -121,8 +121,11 @@ this page.
 
 {table}
 
-Kernels without vectors run in portable C: those of Cortex-M0, M0+ and M3 (three sums in two words),
-Winograd's transform, recurrent layers, layers of int16 activations.
+Kernels without vectors run in portable C: Winograd's transform, recurrent layers, layers of int16
+activations, pools and means, tables, softmax, PReLU, maximum and minimum, normalisations that are
+one operator; of trained layers the making of merged weights and, on Cortex-M0, M0+ and M3, the
+share that LoRA adds to a position. There the planes of depthwise layers are laid out in portable C,
+too, and gradients that share weights with inference scale what they read.
 
 `infer`, `predict` and `evaluate` take several samples at once on several cores, each thread in
 memory of its own, where samples do not depend on each other; `build.open(threads=1)` takes one

@@ -19,9 +19,6 @@ from . import resources
 KERNELS = ("vector", "portable")
 """What the host runs: kernels for the vectors of this computer, or the portable C of a build."""
 
-OPTIMIZATION = {"vector": "-O2", "portable": "-O3"}
-"""Vectors are written out: what more does for them is little, and takes twice as long to compile."""
-
 _GENERATED = Path("include/kt/target.h")
 """The one header of a build's runtime that is made for its core; on a computer it says nothing."""
 
@@ -58,6 +55,21 @@ def headers() -> str:
 
 
 @cache
+def _defined(compiler: str, *flags: str) -> frozenset[str]:
+    """The macros that a compiler defines, as it says them."""
+    said = subprocess.run([compiler, *flags, "-dM", "-E", "-"], input="", capture_output=True, text=True, check=False).stdout
+    return frozenset(said.splitlines())
+
+
+def optimization(kernels: str, compiler: str) -> tuple[str, ...]:
+    """Flags for the portable C, or for vectors. Those are written out: what -O3 does for them is little, and takes twice as long to compile. But gcc
+    has to unroll loops over a few vectors, whose sums lie in memory otherwise; clang does it at -O2, and has no such flag."""
+    if kernels == "portable":
+        return ("-O3",)
+    return ("-O2",) if "#define __clang__ 1" in _defined(compiler) else ("-O2", "-fpeel-loops")
+
+
+@cache
 def machine_flags(compiler: str) -> tuple[str, ...]:
     """What tells a compiler to use the vectors of this processor beyond those that all of its kind have.
 
@@ -65,5 +77,4 @@ def machine_flags(compiler: str) -> tuple[str, ...]:
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return ()
-    said = subprocess.run([compiler, "-march=native", "-dM", "-E", "-"], input="", capture_output=True, text=True, check=False).stdout
-    return ("-mavx2",) if "#define __AVX2__ 1" in said else ()
+    return ("-mavx2",) if "#define __AVX2__ 1" in _defined(compiler, "-march=native") else ()

@@ -250,7 +250,7 @@ def host_library(build_dir: str | os.PathLike[str], kernels: str | None = None) 
     """The model as a shared library for this computer. kernels: of host_runtime.KERNELS, None for the fastest that give its bits."""
     manifest, compiler = Manifest.load(build_dir), host_compiler()
     kernels = kernels or host_kernels(build_dir)
-    flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION[kernels], "-fPIC")
+    flags = (*COMMON_FLAGS, *host_runtime.optimization(kernels, compiler.program), "-fPIC")
     units = _model_units(manifest, flags)
     if kernels == "vector":
         own = (*flags, *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")

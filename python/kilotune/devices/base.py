@@ -440,6 +440,9 @@ class Device(PrivateUpdates):
     def _infer_all(self, samples: NDArray[Any], progress: Progress = None) -> NDArray[Any]:
         """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.uint8)
+        if len(samples) == 1 and progress is None:  # done before a bar would appear, which takes longer than a small model
+            self._infer_each(samples, outputs, lambda: None)
+            return outputs.view(self.manifest.outputs[0].dtype)
         with bar("inference", len(samples), progress) if not callable(progress) else nullcontext(progress) as advance:
             self._infer_each(samples, outputs, advance)
         return outputs.view(self.manifest.outputs[0].dtype)

@@ -24,6 +24,7 @@ class Buffer:
         self._bytes = ffi.buffer(self._words)
         self._behind = slice(size, size + len(_GUARD))
         self._bytes[self._behind] = _GUARD
+        self._guard = memoryview(self._bytes)[self._behind]
 
     def get(self, length: int | None = None) -> bytes:
         return bytes(self._bytes[: self.size if length is None else length])
@@ -36,7 +37,7 @@ class Buffer:
         self._bytes[at : at + len(content)] = content
 
     def intact(self) -> bool:
-        return bool(self._bytes[self._behind] == _GUARD)
+        return self._guard == _GUARD
 
 
 class Context:

@@ -70,6 +70,8 @@ def packed(arrays: Sequence[NDArray[Any]], tensors: tuple[Tensor, ...]) -> NDArr
 
     The values have the type of the first tensor, which is at the beginning: `unpacked` gives all of them.
     """
+    if len(tensors) == 1:
+        return np.array(arrays[0].reshape(len(arrays[0]), tensors[0].size), tensors[0].stored, order="C")
     at, size = places(tensors)
     rows = np.zeros((len(arrays[0]), size), np.uint8)
     for array, tensor, begin in zip(arrays, tensors, at, strict=True):
@@ -80,6 +82,8 @@ def packed(arrays: Sequence[NDArray[Any]], tensors: tuple[Tensor, ...]) -> NDArr
 
 def unpacked(rows: NDArray[Any], tensors: tuple[Tensor, ...]) -> list[NDArray[Any]]:
     """The tensors [N, ...] of such buffers."""
+    if len(tensors) == 1 and rows.dtype == tensors[0].stored:
+        return [rows.astype(tensors[0].dtype, "C").reshape(len(rows), *tensors[0].sample_shape)]
     found, data = [], np.ascontiguousarray(rows).view(np.uint8)
     for tensor, begin in zip(tensors, places(tensors)[0], strict=True):
         part = np.ascontiguousarray(data[:, begin : begin + tensor.size * tensor.width])

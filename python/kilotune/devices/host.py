@@ -10,7 +10,6 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
@@ -35,6 +34,9 @@ _slow_memory = threading.Lock()
 
 _WORTH_THREADS = 20_000_000
 """Nanoseconds of inference from which on threads are worth their start."""
+
+_MEASURED = frozenset({"infer", "train_step", "train_slice", "remember", "replay_step", "replay_slice", "add_class", "apply"})
+"""Calls whose time `stats` tells."""
 
 _BLOCK = 8
 """Samples that a thread takes at a time."""
@@ -83,7 +85,10 @@ class HostDevice(Device):
         self._output = self._buffer("output", manifest.output_bytes)
         self._target = self._buffer("target", manifest.target_values * 4)
         self._adapter = self._buffer("adapter", manifest.adapter_bytes)
+        self._buffers = (self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter)
+        self._functions: dict[str, Any] = {}
         self._loss = self._ffi.new("float *")
+        self._asked: Any = self._ffi.new("kt_target *")
         self._measured: tuple[str | None, int] = (None, 0)
         self._reset()
 
@@ -108,18 +113,31 @@ class HostDevice(Device):
             },
         )
 
+    def _function(self, name: str) -> Any:
+        """A function of the model's interface, looked up once."""
+        found = self._functions.get(name)
+        if found is None:
+            found = getattr(self._sliced if self._sliced is not None and name in ("train_slice", "replay_slice") else self._model, name)
+            if found == self._ffi.NULL:
+                check_status(7, f"{self.name}, {name}")
+            self._functions[name] = found
+        return found
+
     def _call(self, name: str, *arguments: Any) -> Any:
-        function = getattr(self._sliced if self._sliced is not None and name in ("train_slice", "replay_slice") else self._model, name)
-        if function == self._ffi.NULL:
-            check_status(7, f"{self.name}, {name}")
-        with _slow_memory if self.manifest.page_bytes else nullcontext():
+        function = self._function(name)
+        if self.manifest.page_bytes:
+            with _slow_memory:
+                start = time.perf_counter_ns()
+                result = function(self._storage.pointer, *arguments)
+                elapsed = time.perf_counter_ns() - start
+        else:
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
-        elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "replay_slice", "add_class", "apply"):
+            elapsed = time.perf_counter_ns() - start
+        if name in _MEASURED:
             self._measured = (name, elapsed)
         if name != "set_learning_rate":  # before nearly every step of a rate that falls, and one float of the state is all that it writes
-            self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
+            self._check_guards(self._buffers, name)
         return result
 
     def _check_guards(self, buffers: tuple[Buffer, ...], name: str) -> None:
@@ -182,8 +200,8 @@ class HostDevice(Device):
     def _train_step(self, sample: bytes, label: int, values: bytes) -> float:
         self._input.set(sample)
         self._target.set(values)
-        target = self._ffi.new("kt_target *", (label, self._target.pointer))
-        self._do("train_step", self._input.pointer, target, self._loss)
+        self._asked.label, self._asked.values = label, self._target.pointer
+        self._do("train_step", self._input.pointer, self._asked, self._loss)
         return float(self._loss[0])
 
     def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:

@@ -1,7 +1,7 @@
 /* Products with transposed weights of a forward stream. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "backward.h"
 
 /* Four positions. */

@@ -56,8 +56,13 @@ void kt_finish_block(const kt_results *results, const int32_t *sums, const int32
 /* result[k] = saturate8(shift_round(sums[k], shift)) */
 static inline void kt_round_block(const int32_t *sums, int32_t shift, int32_t count, int8_t *result)
 {
-    int32_t k;
-    for (k = 0; k < count; k++) {
+    int32_t k = 0;
+#if KT_VECTOR
+    for (; shift > 0 && shift < 32 && k + KT_LANES <= count; k += KT_LANES) {
+        kt_store_narrow(result + k, kt_round_lanes((kt_word_lanes)kt_load_lanes(sums + k), shift));
+    }
+#endif
+    for (; k < count; k++) {
         result[k] = kt_saturate8(kt_shift_round(sums[k], shift));
     }
 }

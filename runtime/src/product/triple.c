@@ -1,7 +1,7 @@
 /* Three sums in two words, in portable C: four channels at a time, whose sixteen sums lie in registers where a core has thirty-two. */
 #include "triple.h"
 
-#if !KT_ARMV7M && !KT_ARMV6M
+#if !KT_ARMV7M && !KT_ARMV6M && !KT_VECTOR
 
 /* The words of one channel, [4]: the sums so far and the products of one value of the window. */
 #define KT_SUMS(c) uint32_t c##0 = panel[0], c##1 = panel[1], c##2 = panel[2], c##3 = panel[3]

@@ -2,7 +2,7 @@
  * thirty-two. */
 #include "triple_backward.h"
 
-#if !KT_ARMV7M && !KT_ARMV6M
+#if !KT_ARMV7M && !KT_ARMV6M && !KT_VECTOR
 
 /* The sums of one value at four positions. */
 #define KT_SUMS(v, at) uint32_t v##0 = (at)[0], v##1 = (at)[1], v##2 = (at)[2], v##3 = (at)[3]

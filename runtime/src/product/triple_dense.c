@@ -1,7 +1,7 @@
 /* Sums of one row with four channels, in portable C. */
 #include "triple_dense.h"
 
-#if !KT_ARMV7M && !KT_ARMV6M
+#if !KT_ARMV7M && !KT_ARMV6M && !KT_VECTOR
 
 /* The products of a value with two channels each of two pairs. */
 #define KT_ADD(i) \

@@ -4,7 +4,8 @@
 
 #include "triple.h"
 
-/* offset + the sums of x[i] with four channels of bytes w + 128. first, second: of two channels each, [length][2]; length: positive. */
+/* The sums of x[i] with four channels of bytes w + 128, and offset, -128 times the sum of x. first, second: of two channels each, [length][2]; length:
+ * positive. */
 void kt_dense_sums(const int8_t *x, const uint8_t *first, const uint8_t *second, int32_t length, uint32_t offset, uint32_t sums[4]);
 
 #endif

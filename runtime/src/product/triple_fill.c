@@ -1,7 +1,7 @@
 /* The words of a panel, in portable C. */
 #include "triple_panel.h"
 
-#if !KT_ARMV7M && !KT_ARMV6M
+#if !KT_ARMV7M && !KT_ARMV6M && !KT_VECTOR
 
 /* One value of each of three positions, and the sums of the words. */
 #define KT_FILL(i) \

@@ -1,8 +1,15 @@
 /* The panel of a triple product. */
 #include "triple_panel.h"
 
-static void kt_fill_six(uint32_t *word, const int8_t *const at[KT_POSITIONS], int32_t count, uint32_t sums[KT_PANEL_WORDS])
+#if KT_VECTOR
+#include "vector/triple_panel.h"
+#else
+/* `count` values of six positions from a word of a panel of `length` on; adds their words to sums. */
+static void kt_fill_six(uint32_t *panel, int32_t length, uint32_t *word, const int8_t *const at[KT_POSITIONS], int32_t count,
+                        uint32_t sums[KT_PANEL_WORDS])
 {
+    (void)panel;
+    (void)length;
     kt_fill_three(word, at[0], at[1], at[2], count, sums);
     kt_fill_three(word + 2, at[3], at[4], at[5], count, sums + 2);
 }
@@ -16,13 +23,16 @@ static void kt_start_triple(uint32_t *panel, const uint32_t sums[KT_PANEL_WORDS]
     }
 }
 
-/* Zeros behind the last value. */
-static void kt_end_triple(uint32_t *word, int32_t count)
+/* Zeros behind the last value, `count` of them from a word on. */
+static void kt_end_triple(uint32_t *panel, int32_t length, uint32_t *word, int32_t count)
 {
+    (void)panel;
+    (void)length;
     for (count *= KT_PANEL_WORDS; count > 0; count--) {
         *word++ = 0;
     }
 }
+#endif
 
 void kt_fill_pixels(uint32_t *panel, const int8_t *x, int32_t step, int32_t positions, int32_t count, int32_t length)
 {
@@ -32,8 +42,8 @@ void kt_fill_pixels(uint32_t *panel, const int8_t *x, int32_t step, int32_t posi
     for (i = 0; i < KT_POSITIONS; i++) {
         at[i] = i < positions ? x + i * step : x;
     }
-    kt_fill_six(panel + KT_PANEL_WORDS, at, count, sums);
-    kt_end_triple(panel + KT_PANEL_WORDS * (count + 1), length - count);
+    kt_fill_six(panel, length, panel + KT_PANEL_WORDS, at, count, sums);
+    kt_end_triple(panel, length, panel + KT_PANEL_WORDS * (count + 1), length - count);
     kt_start_triple(panel, sums);
 }
 
@@ -92,7 +102,7 @@ void kt_fill_triple(kt_triple_windows *windows, uint32_t *panel, int32_t count)
         for (i = 0; i < KT_POSITIONS; i++) {
             at[i] = short_row ? kt_row_of(windows, i, parts[i]) + windows->value : kt_run_of(windows, i);
         }
-        kt_fill_six(word, at, run, sums);
+        kt_fill_six(panel, count, word, at, run, sums);
         word += KT_PANEL_WORDS * run;
         left -= run;
         windows->value += run;
@@ -105,6 +115,6 @@ void kt_fill_triple(kt_triple_windows *windows, uint32_t *panel, int32_t count)
             windows->row++;
         }
     }
-    kt_end_triple(word, left);
+    kt_end_triple(panel, count, word, left);
     kt_start_triple(panel, sums);
 }

@@ -1,7 +1,7 @@
 /* Results of 3x3 windows in rows of three sums in two words, in portable C: one load of a word serves the windows of all neighbouring rows. */
 #include "triple_rows.h"
 
-#if !KT_ARMV7M && !KT_ARMV6M
+#if !KT_ARMV7M && !KT_ARMV6M && !KT_VECTOR
 
 /* The products of one weight with the words of a row. */
 #define KT_ADD(row, weight, word) \

@@ -1,7 +1,7 @@
 /* Three sums in two words that start from something else at each position, in C. */
 #include "triple.h"
 
-#if !KT_ARMV7M
+#if !KT_ARMV7M && !KT_VECTOR
 
 KT_INLINE void kt_product_of_started(kt_triple_product product, int32_t negative)
 {

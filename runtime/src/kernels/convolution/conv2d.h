@@ -140,7 +140,7 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
 #endif
 
 #if KT_VECTOR
-#include "vector/position.h"
+#include "vector/groups.h"
 #endif
 
 static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias,
@@ -152,6 +152,16 @@ static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *
     const int32_t width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
     int32_t oy, ox;
+#if KT_VECTOR
+    if (rounding == kt_requantize && kt_groups_have_room(params, trainable, product != NULL)) {
+        if (product == NULL) {
+            kt_walk_groups(params, x, bias, trainable, y, 0);
+        } else {
+            kt_walk_groups(params, x, bias, trainable, y, 1);
+        }
+        return;
+    }
+#endif
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {

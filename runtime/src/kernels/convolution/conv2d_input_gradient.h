@@ -5,6 +5,9 @@
 #include "kt/kernels/convolution.h"
 #include "input_gradient.h"
 
+#if KT_VECTOR
+#include "vector/gather.h"
+#else
 /* row[k] = sum over the windows that cover (y, x), and over c, of G'[c] * weights[c, tap, first + k], m with its gain;
  * k in [0, count). */
 static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g,
@@ -32,5 +35,6 @@ static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *param
         }
     }
 }
+#endif
 
 #endif

@@ -33,6 +33,8 @@ typedef int16_t kt_short_lanes __attribute__((vector_size(4 * KT_LANES)));
 typedef uint16_t kt_unsigned_short_lanes __attribute__((vector_size(4 * KT_LANES)));
 typedef int32_t kt_word_lanes __attribute__((vector_size(4 * KT_LANES)));
 typedef int32_t kt_four_words __attribute__((vector_size(16)));
+typedef uint32_t kt_unsigned_lanes __attribute__((vector_size(4 * KT_LANES)));
+typedef uint32_t kt_four_unsigned __attribute__((vector_size(16)));
 
 KT_INLINE kt_lanes kt_load_lanes(const void *words)
 {
@@ -60,9 +62,10 @@ KT_INLINE kt_lanes kt_no_lanes(void)
     return kt_load_lanes(none);
 }
 
+/* Modulo 2^32. */
 KT_INLINE kt_lanes kt_add_lanes(kt_lanes a, kt_lanes b)
 {
-    return (kt_lanes)((kt_word_lanes)a + (kt_word_lanes)b);
+    return (kt_lanes)((kt_unsigned_lanes)a + (kt_unsigned_lanes)b);
 }
 
 /* sums + low half * low half + high half * high half, word by word. */
@@ -76,7 +79,7 @@ KT_INLINE kt_lanes kt_add_pair_products(kt_lanes sums, kt_lanes a, kt_lanes b)
     const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
     return vaddq_s32(sums, vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)));
 #else
-    return sums + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+    return kt_add_lanes(sums, ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16));
 #endif
 }
 

@@ -22,9 +22,10 @@ KT_INLINE kt_four_lanes kt_four(int32_t a, int32_t b, int32_t c, int32_t d)
     return kt_load_four(words);
 }
 
+/* Modulo 2^32. */
 KT_INLINE kt_four_lanes kt_add_four(kt_four_lanes a, kt_four_lanes b)
 {
-    return (kt_four_lanes)((kt_four_words)a + (kt_four_words)b);
+    return (kt_four_lanes)((kt_four_unsigned)a + (kt_four_unsigned)b);
 }
 
 /* epilogue: 4 x {multiplier, addend, shift}. */

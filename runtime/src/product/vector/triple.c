@@ -1,0 +1,44 @@
+/* The sums of six positions in vectors, and the words that stand for them where something else than results is made of them. */
+#include "triple.h"
+
+#if KT_VECTOR
+
+/* The words of `channels`, [channels][KT_PANEL_WORDS]. */
+KT_INLINE void words_of(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length, int32_t channels)
+{
+    int32_t half, c;
+    for (half = 0; half < 2; half++) {
+        kt_four_lanes found[KT_HALF_PANEL];
+        uint32_t sums[KT_HALF_PANEL][KT_FOUR_CHANNELS];
+        kt_half_sums((const int16_t *)(const void *)panel + half * KT_HALF_PANEL * length, weights, length, channels, found);
+        memcpy(sums, found, sizeof sums);
+        for (c = 0; c < channels; c++) {
+            words[KT_PANEL_WORDS * c + 2 * half] = sums[0][c] + (sums[1][c] << 10);
+            words[KT_PANEL_WORDS * c + 2 * half + 1] = sums[2][c] + (sums[1][c] << 21);
+        }
+    }
+}
+
+void kt_triple_sums(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length)
+{
+    words_of(words, panel, weights, length, 2);
+}
+
+void kt_triple_sums_of_four(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length)
+{
+    words_of(words, panel, weights, length, KT_FOUR_CHANNELS);
+}
+
+void kt_triple_half_up(const kt_triple_product *product)
+{
+    const kt_triple_product left = kt_vector_channels(*product, 0, 0);
+    kt_triple_results(&left, 0);
+}
+
+void kt_triple_away(const kt_triple_product *product)
+{
+    const kt_triple_product left = kt_vector_channels(*product, 0, 128);
+    kt_triple_results(&left, 128);
+}
+
+#endif
