@@ -43,17 +43,18 @@ KT_INLINE kt_lanes kt_load_lanes(const void *words)
     return v;
 }
 
-/* The first `count` words, less than KT_LANES and even; the others are 0. */
-KT_INLINE kt_lanes kt_load_some(const int32_t *words, int32_t count)
+/* The first `count` words, less than KT_LANES and even; the others are 0, and are not read. */
+KT_INLINE kt_lanes kt_load_some(const void *words, int32_t count)
 {
+#if defined(__AVX2__)
+    return _mm256_maskload_epi32(words, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)));
+#else
     int32_t all[KT_LANES] = {0};
-    int32_t i;
-    for (i = 0; i < KT_LANES - 2; i += 2) {
-        if (i < count) {
-            memcpy(all + i, words + i, 8);
-        }
+    if (count >= 2) {
+        memcpy(all, words, 8);
     }
     return kt_load_lanes(all);
+#endif
 }
 
 KT_INLINE kt_lanes kt_no_lanes(void)

@@ -6,16 +6,18 @@
 /* The words of `channels`, [channels][KT_PANEL_WORDS]. */
 KT_INLINE void words_of(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length, int32_t channels)
 {
-    int32_t half, c;
-    for (half = 0; half < 2; half++) {
-        kt_four_lanes found[KT_HALF_PANEL];
-        uint32_t sums[KT_HALF_PANEL][KT_FOUR_CHANNELS];
-        kt_half_sums((const int16_t *)(const void *)panel + half * KT_HALF_PANEL * length, weights, length, channels, found);
-        memcpy(sums, found, sizeof sums);
-        for (c = 0; c < channels; c++) {
-            words[KT_PANEL_WORDS * c + 2 * half] = sums[0][c] + (sums[1][c] << 10);
-            words[KT_PANEL_WORDS * c + 2 * half + 1] = sums[2][c] + (sums[1][c] << 21);
-        }
+    uint32_t sums[KT_POSITIONS][KT_FOUR_CHANNELS];
+    int32_t p, c;
+    for (p = 0; p < KT_POSITIONS; p += KT_TOGETHER) {
+        kt_four_lanes found[KT_TOGETHER];
+        kt_sums_together((const int16_t *)(const void *)panel + p * length, weights, length, channels, found);
+        memcpy(sums[p], found, sizeof found);
+    }
+    for (c = 0; c < channels; c++, words += KT_PANEL_WORDS) {
+        words[0] = sums[0][c] + (sums[1][c] << 10);
+        words[1] = sums[2][c] + (sums[1][c] << 21);
+        words[2] = sums[3][c] + (sums[4][c] << 10);
+        words[3] = sums[5][c] + (sums[4][c] << 21);
     }
 }
 

@@ -1,4 +1,4 @@
-/* triple.h: the products of ../triple.h in vectors: three positions and four channels at a time, neighbouring values in the lanes.
+/* triple.h: the products of ../triple.h in vectors: two positions and four channels at a time, neighbouring values in the lanes.
  *
  * Their sums are those that the words of ../triple.h stand for. */
 #ifndef KT_VECTOR_TRIPLE_H
@@ -7,53 +7,51 @@
 #include "../triple.h"
 #include "channels.h"
 
-enum { KT_HALF_PANEL = KT_POSITIONS / 2, KT_FOUR_CHANNELS = 4 };
+enum { KT_TOGETHER = 2 /* positions, whose sums of four channels stay in registers */, KT_FOUR_CHANNELS = 4 };
 
 /* Values of two channels as bytes w + 128 side by side, as weights of each. */
-KT_INLINE void kt_add_two_channels(kt_lanes bytes, const kt_lanes values[KT_HALF_PANEL], kt_lanes sums[KT_HALF_PANEL][KT_FOUR_CHANNELS], int32_t c)
+KT_INLINE void kt_add_two_channels(kt_lanes bytes, const kt_lanes values[KT_TOGETHER], kt_lanes sums[KT_TOGETHER][KT_FOUR_CHANNELS], int32_t c)
 {
     const kt_lanes first = kt_first_exact(bytes), second = (kt_lanes)((kt_short_lanes)((kt_unsigned_short_lanes)bytes ^ 0x8000) >> 8);
     int32_t p;
-    for (p = 0; p < KT_HALF_PANEL; p++) {
+    for (p = 0; p < KT_TOGETHER; p++) {
         sums[p][c] = kt_add_pair_products(sums[p][c], first, values[p]);
         sums[p][c + 1] = kt_add_pair_products(sums[p][c + 1], second, values[p]);
     }
 }
 
-/* The sums of `channels`, 2 or 4, at the three positions whose rows begin here. weights: [channels / 2][length][2]; sums: of no more channels are 0. */
-KT_INLINE void kt_half_sums(const int16_t *rows, const uint8_t *weights, int32_t length, int32_t channels, kt_four_lanes result[KT_HALF_PANEL])
+/* The sums of `channels`, 2 or 4, at the positions whose rows begin here. weights: [channels / 2][length][2]; sums: of no more channels are 0. */
+KT_INLINE void kt_sums_together(const int16_t *rows, const uint8_t *weights, int32_t length, int32_t channels, kt_four_lanes result[KT_TOGETHER])
 {
     const kt_lanes none = kt_no_lanes();
-    kt_lanes sums[KT_HALF_PANEL][KT_FOUR_CHANNELS];
-    kt_lanes values[KT_HALF_PANEL];
+    kt_lanes sums[KT_TOGETHER][KT_FOUR_CHANNELS];
+    kt_lanes values[KT_TOGETHER];
     int32_t i, p, c;
-    for (p = 0; p < KT_HALF_PANEL; p++) {
+    for (p = 0; p < KT_TOGETHER; p++) {
         for (c = 0; c < KT_FOUR_CHANNELS; c++) {
             sums[p][c] = none;
         }
     }
     for (i = 0; i + KT_CHANNEL_LANES <= length; i += KT_CHANNEL_LANES) {
-        for (p = 0; p < KT_HALF_PANEL; p++) {
+        for (p = 0; p < KT_TOGETHER; p++) {
             values[p] = kt_load_lanes(rows + p * length + i);
         }
-        for (c = 0; c < channels; c += 2) {
-            kt_add_two_channels(kt_load_lanes(weights + c * length + 2 * i), values, sums, c);
+        kt_add_two_channels(kt_load_lanes(weights + 2 * i), values, sums, 0);
+        if (channels > 2) {
+            kt_add_two_channels(kt_load_lanes(weights + 2 * length + 2 * i), values, sums, 2);
         }
     }
     if (i < length) {
-        const size_t bytes = 2 * (size_t)(length - i);
-        for (p = 0; p < KT_HALF_PANEL; p++) {
-            int16_t rest[KT_CHANNEL_LANES] = {0};
-            memcpy(rest, rows + p * length + i, bytes);
-            values[p] = kt_load_lanes(rest);
+        const int32_t words = (length - i) / 2; /* an even number: the length is a multiple of 4 */
+        for (p = 0; p < KT_TOGETHER; p++) {
+            values[p] = kt_load_some(rows + p * length + i, words);
         }
-        for (c = 0; c < channels; c += 2) {
-            uint8_t rest[2 * KT_CHANNEL_LANES] = {0}; /* met by values of 0 */
-            memcpy(rest, weights + c * length + 2 * i, bytes);
-            kt_add_two_channels(kt_load_lanes(rest), values, sums, c);
+        kt_add_two_channels(kt_load_some(weights + 2 * i, words), values, sums, 0);
+        if (channels > 2) {
+            kt_add_two_channels(kt_load_some(weights + 2 * length + 2 * i, words), values, sums, 2);
         }
     }
-    for (p = 0; p < KT_HALF_PANEL; p++) {
+    for (p = 0; p < KT_TOGETHER; p++) {
         result[p] = kt_added_up(sums[p][0], sums[p][1], sums[p][2], sums[p][3]);
     }
 }
@@ -65,10 +63,10 @@ KT_INLINE void kt_four_channels(const kt_triple_product *product, int32_t length
     const int16_t *const rows = (const int16_t *)(const void *)product->panel;
     const int32_t *const bias = product->bias;
     int32_t first, p;
-    for (first = 0; first < KT_POSITIONS; first += KT_HALF_PANEL) {
-        kt_four_lanes sums[KT_HALF_PANEL];
-        kt_half_sums(rows + first * length, product->weights, length, KT_FOUR_CHANNELS, sums);
-        for (p = 0; p < KT_HALF_PANEL; p++) {
+    for (first = 0; first < KT_POSITIONS; first += KT_TOGETHER) {
+        kt_four_lanes sums[KT_TOGETHER];
+        kt_sums_together(rows + first * length, product->weights, length, KT_FOUR_CHANNELS, sums);
+        for (p = 0; p < KT_TOGETHER; p++) {
             const int32_t *const own = bias + first + p;
             const kt_four_lanes start =
                 of_each ? kt_four(own[0], own[KT_POSITIONS], own[2 * KT_POSITIONS], own[3 * KT_POSITIONS]) : kt_load_four(bias);

@@ -9,9 +9,7 @@ enum { TAPS = 9, COLUMNS = 3 };
 /* Two words, and zeros. */
 KT_INLINE kt_four_unsigned two_words(const uint32_t *words)
 {
-    int32_t both[4] = {0, 0, 0, 0};
-    memcpy(both, words, 2 * sizeof *both);
-    return (kt_four_unsigned)kt_load_four(both);
+    return (kt_four_unsigned){words[0], words[1], 0, 0};
 }
 
 KT_INLINE kt_four_unsigned four_words(const uint32_t *words)
