@@ -329,7 +329,7 @@ def test_storages_share_adapters(data_dir: Path, tmp_path: Path) -> None:
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     builds = [kt.build(model, tmp_path / s, method=METHODS, storage=s, calibration=(x, y), name="gas", measure=False) for s in ("block16", "block8")]
     saved = [b.report["memory"]["by_kind"]["trainable"] for b in builds]
-    assert saved[0] - saved[1] > 2 * 900  # two bytes for each LoRA parameter
+    assert 900 < saved[0] - saved[1] < 1000  # a byte for each LoRA parameter
     with builds[0].open("host") as device:
         device.fit(x, y, epochs=1)
         adapter, results = device.export_adapter(), device.infer(x)

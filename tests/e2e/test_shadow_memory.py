@@ -56,7 +56,7 @@ def poisoned(text: str, function: str, part: Slice, arena: int, extra: frozenset
             ranges = dead_ranges(part, number[named.group(1)], arena, extra)
             fills = "".join(f" memset(arena + {first}, 0xA5, {count});" for first, count in ranges)
         lines.append(line)
-        made = made or "    kt_merge_" in line  # weights for the call behind it, which stands in brackets
+        made = made or bool(re.search(r"    kt_(merge|repack)_", line))  # weights for the call behind it, which stands in brackets
         if fills and (line == "    }" if made else re.search(r"\);(?: /\* step .*)?$", line) and "in_arena(" not in line):
             lines[-1], fills, made = line + fills, "", False
     assert not fills
