@@ -296,6 +296,19 @@ def session_of(data: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
+@cache
+def saturates() -> bool:
+    """Whether onnxruntime loses large sums here: on x86-64 processors without VNNI it adds two products of uint8 and int8 in 16 bits."""
+    scalars = {"one": np.float32(1), "zero": np.uint8(0), "signed": np.int8(0), "scale": np.float32(1024)}
+    names = ["x", "one", "zero", "w", "one", "signed", "scale", "zero"]
+    held = [numpy_helper.from_array(np.asarray(v), n) for n, v in scalars.items()] + [numpy_helper.from_array(np.full((64, 16), 127, np.int8), "w")]
+    ends = [helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n, shape in (("x", (1, 64)), ("y", (1, 16)))]
+    graph = helper.make_graph([helper.make_node("QLinearMatMul", names, ["y"])], "probe", ends[:1], ends[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (found,) = session_of(model.SerializeToString()).run(None, {"x": np.array([[255] * 4 + [0] * 60], np.uint8)})
+    return bool(found[0, 0] != round(4 * 255 * 127 / 1024))
+
+
 def distances(data: bytes, shape: tuple[int, ...]) -> Array:
     """Steps of the output between the graph's integers and onnxruntime's results, for every element of some samples."""
     from kiloc.frontend import onnx as frontend

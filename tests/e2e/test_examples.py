@@ -118,7 +118,7 @@ def test_a_stranger_speaks_into_a_microphone(
     ("name", "says"),
     [
         ("continual_digits", r"9 is learned +0\.[0-4]\d+ [^q]*host[^q]*9 is learned +0\.[89]\d+ +0\.[6-9]"),
-        ("personal_voice", r"taught \"nine\" +0\.[0-6][^q]*host[^q]*taught \"nine\" +(1|0\.[89])\.?\d+ +(1|0\.9)"),
+        ("personal_voice", r"taught \"nine\" +0\.[0-6][^q]*host[^q]*taught \"nine\" +(1|0\.[7-9])\.?\d+ +(1|0\.9)"),
         ("sensor_drift", r"the change is kept[^q]*the bits of the host"),
         ("patient_ecg", r"the change is kept[^q]*the bits of the host"),
         ("predictive_maintenance", r"a simulated bearing[^q]*the bits of the host"),

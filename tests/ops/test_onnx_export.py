@@ -22,6 +22,7 @@ from kiloc.ir.graph import Graph
 from kiloc.ops import REGISTRY
 from kiloc.options import Options
 from kiloc.peft import BiasOnly
+from kilotune.survey.oracles import EXACT_SUMS
 
 GRAPHS: dict[str, Callable[[], Graph]] = {f.__name__: f for f in (tiny, image, residual, every_operator)}
 MODELS = ("kws_dscnn_int8", "ic_resnet8_int8", "fsdd_dscnn_int8", "gas_mlp_int8", "ecg_cnn_int8", "ad01_int8", "micro_speech_int8", "mcunet_vww_int8")
@@ -32,7 +33,9 @@ def check(graph: Graph, x: np.ndarray, path: Path, steps: int, share: float) -> 
     path.write_bytes(onnx.write(graph))
     expected = interp.infer(graph, x)[0]
     assert np.array_equal(interp.infer(pipeline.simplify(frontend.load(path)), x)[0], expected)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*EXACT_SUMS)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run(None, {graph.inputs[0]: sample[None]})[0] for sample in x])
     distance = np.abs(found.astype(int).reshape(expected.shape) - expected)
     assert (distance <= 1).mean() >= share and distance.max() <= steps, np.bincount(distance.ravel())
