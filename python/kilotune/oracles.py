@@ -132,7 +132,6 @@ def _onnx_run(model: Model, proto: Any, inputs: Sequence[Codes], names: list[str
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the file's own meaning, not that of fused kernels
     options.log_severity_level = 3
-    options.add_session_config_entry(*engines.EXACT_SUMS)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     dtypes = {"tensor(float)": np.float32, "tensor(int8)": np.int8}
     rows: list[list[NDArray[Any]]] = []

@@ -43,7 +43,7 @@ def sources(context: ModelContext) -> list[Path]:
         found += [] if context.training else [Path("src/core/state_store.c")]
     if context.training:
         found += [Path(f"src/core/{name}.c") for name in ("state_store", "guard", "drift", "recorder")]
-        if context.target_values and not context.classes:
+        if context.checks_values:
             found.append(Path("src/core/checked_values.c"))
         if context.reconstructs:
             found.append(Path("src/core/threshold.c"))

@@ -186,14 +186,14 @@ def test_a_search_says_what_it_cannot_count_with(model: kt.Model, monkeypatch: p
             search.choose(ram="64K", train=False, count=True)
         assert "apt install gcc-arm-none-eabi" in error.value.hint and "kilotune doctor" in error.value.hint
         found = search.choose(ram="64K", energy="1mJ", train=False)
-        assert found.builds_counted == 0 and "arm-none-eabi-gcc" in found.missing and "see `kilotune doctor`" in found.why()
-        assert found.to_dict()["missing"] == found.missing
+        assert found.builds_counted == 0 and "arm-none-eabi-gcc" in found.not_counted and "see `kilotune doctor`" in found.why()
+        assert found.to_dict()["not_counted"] == found.not_counted
         np.savez(tmp_path / "d.npz", x=samples(model.graph, 30), y=np.arange(30) % 3)
         command = ["search", str(model.path), "--data", str(tmp_path / "d.npz"), "--ram", "64K", "--no-train", "--board", BOARD]
         done = CliRunner().invoke(main, [*command, "--count"])
         assert done.exit_code == 3 and "cannot be counted" in done.output, done.output
         done = CliRunner().invoke(main, [*command, "--time", "1ms", "--json"], catch_exceptions=False)
-        assert json.loads(done.stdout)["missing"] == found.missing
+        assert json.loads(done.stdout)["not_counted"] == found.not_counted
     finally:
         tool_of.cache_clear()
 

@@ -175,6 +175,11 @@ class ModelContext:
         return self.training and self.loss == "mse" and not self.target_values
 
     @property
+    def checks_values(self) -> bool:
+        """Whether targets are values, of which each has to be within `target_range`."""
+        return self.training and bool(self.target_values) and not self.classes
+
+    @property
     def sliced_steps(self) -> list[CStep]:
         """Those of a training step in slices, the frozen ones that a replayed step leaves out in front; numbered through."""
         front = self.replay.front.steps if self.replay else []

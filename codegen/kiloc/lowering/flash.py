@@ -17,10 +17,9 @@ def with_shared_weights(part: Graph, options: Options, chosen: frozenset[str] = 
     """The training slice with those gradients marked. chosen: their names where the budget decides (backward_weights="auto")."""
     if options.backward_weights == "auto":
         shared = chosen | share_at_no_cost(part, options.kernels)
-        made = (
-            frozenset[str]() if options.pages_activations else repack_at_little_cost(part, options.kernels)
-        )  # no memory to spare where values leave it
-        return replace(part, shared=shared, repacked=made - shared)
+        crowded = options.pages_activations  # values leave the arena for want of room: it has none for weights
+        repacked = frozenset[str]() if crowded else repack_at_little_cost(part, options.kernels) - shared
+        return replace(part, shared=shared, repacked=repacked)
     every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
     return replace(part, shared={"transposed": frozenset[str](), "shared": every}[options.backward_weights])
 

@@ -117,7 +117,7 @@ class Search:
         self.trainer = Trainer(self.task)
         self._space: Space | None = None
         self._plans = plans
-        self.missing = ""
+        self.not_counted = ""
 
     @property
     def space(self) -> Space:
@@ -170,8 +170,8 @@ class Search:
         return self._result(budget, hertz, len(planned), feasible, trials, best)
 
     def _counter(self, count: bool | None, timed: bool) -> Counter | None:
-        """What counts candidates, where it is asked for or a budget is timed; `self.missing` says why nothing counts then."""
-        self.missing = ""
+        """What counts candidates, where it is asked for or a budget is timed; `self.not_counted` says why nothing counts then."""
+        self.not_counted = ""
         if not (timed if count is None else count):
             return None
         try:
@@ -180,7 +180,7 @@ class Search:
             if count:
                 hint = f"{error.hint}; `kilotune doctor` lists what there is. Without --count estimates are of fitted costs"
                 raise CompileError("count", f"instructions cannot be counted: {error.where}: {error.what}", hint) from error
-            self.missing = f"{error.where}: {error.what}"
+            self.not_counted = f"{error.where}: {error.what}"
             return None
 
     def _counted(self, budget: Budget, counter: Counter, bar: Progress, stage: Any) -> list[Candidate]:
@@ -204,7 +204,7 @@ class Search:
             if named is None or self.space.counts.holds(named.calls) or (taken := counter.count(named)) is None:
                 break
             self.space.counts.add(named.calls, taken)
-        self.missing = "; ".join(counter.refused)
+        self.not_counted = "; ".join(counter.refused)
         return planned
 
     def _raced(self, feasible: Sequence[Candidate], budget: Budget, bar: Progress, stage: Any) -> list[Trial]:
@@ -269,7 +269,7 @@ class Search:
             updates=setting.chip.updates if setting.chip else None,
             guessed=best[0].estimate.unknown,
             builds_counted=self.space.counts.builds,
-            missing=self.missing,
+            not_counted=self.not_counted,
             reason=reasons(best[0], trials, feasible, self._recipe_left_out(budget, hertz)),
             before=accuracy,
             loss_before=loss,

@@ -75,8 +75,7 @@ class SearchResult:
     before, loss_before: accuracy, None where the loss has no classes, and loss of the model on the samples as it is. clock: Hz that the
     seconds of a training step are for. target: core that instructions are for. updates: of an adapter that the flash takes before it is worn, None
     where no board says. guessed: kernels whose instructions were never counted. builds_counted: sets that were built and counted on the emulated
-    chip; missing: the tool without which none was, where a budget asks for
-    it, or sets that could not be counted. reason: sentences that say why this set.
+    chip; not_counted: why none was, where a budget asks for it, or which sets could not be. reason: sentences that say why this set.
     considered, feasible: how many sets were planned, and fit.
     """
 
@@ -88,7 +87,7 @@ class SearchResult:
     updates: int | None
     guessed: tuple[str, ...]
     builds_counted: int
-    missing: str
+    not_counted: str
     reason: tuple[str, ...]
     before: float | None
     loss_before: float
@@ -113,7 +112,7 @@ class SearchResult:
             "updates": self.updates,
             "guessed": list(self.guessed),
             "builds_counted": self.builds_counted,
-            "missing": self.missing,
+            "not_counted": self.not_counted,
             "reason": list(self.reason),
             "accuracy_before": self.before,
             "loss_before": self.loss_before,
@@ -164,11 +163,11 @@ class SearchResult:
         count = f"its step takes {self.best.instructions:,} instructions on {self.target}"
         if self.builds_counted:
             how = f"{self.best.counted:.0%} of them in kernel calls that were counted on the emulated chip"
-            refused = [f"not counted: {self.missing}"] if self.missing else []
+            refused = [f"not counted: {self.not_counted}"] if self.not_counted else []
             return [f"{count}, {how}, in {self.builds_counted} builds of this model{off(self.target, 'counting')}", *refused]
         if self.budget["instructions"] is None and self.budget["energy"] is None:
             return []
-        why = f"not counted ({self.missing}; see `kilotune doctor`)" if self.missing else "not counted"
+        why = f"not counted ({self.not_counted}; see `kilotune doctor`)" if self.not_counted else "not counted"
         return [f"{count}, estimated from fitted costs of kernels and {why}{off(self.target, 'table')}"]
 
     def html(self) -> str:

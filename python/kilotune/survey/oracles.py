@@ -24,7 +24,8 @@ ARENA = 16 << 20
 """Bytes of memory that TensorFlow Lite Micro is given."""
 
 EXACT_SUMS = ("session.x64quantprecision", "1")
-"""Setting of onnxruntime: without it products of uint8 and int8 saturate in 16 bits on x86-64 processors without VNNI."""
+"""Setting of onnxruntime: without it products of uint8 and int8 saturate in 16 bits on x86-64 processors without VNNI. It says nothing where graph
+optimisations are off."""
 
 
 @dataclass(frozen=True)

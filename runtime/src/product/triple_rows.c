@@ -101,25 +101,7 @@ void KT_IN_ORDER kt_triple_window_words(uint32_t *words, const kt_triple_taps *t
     words[3] = b1;
 }
 
-void kt_triple_two_rows_half_up(const kt_triple_rows *rows)
-{
-    kt_rows(rows, 2, 0);
-}
-
-void kt_triple_two_rows_away(const kt_triple_rows *rows)
-{
-    kt_rows(rows, 2, 128);
-}
-
-void kt_triple_three_rows_half_up(const kt_triple_rows *rows)
-{
-    kt_rows(rows, 3, 0);
-}
-
-void kt_triple_three_rows_away(const kt_triple_rows *rows)
-{
-    kt_rows(rows, 3, 128);
-}
+#include "triple_rows_named.h"
 
 #else
 

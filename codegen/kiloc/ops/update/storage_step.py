@@ -103,13 +103,13 @@ class StepBlock16(StorageStep):
 
 
 def block16_values(value: Array, remainder: Array, exponent: int) -> nm.Floats:
-    """What codes and remainders hold, in float32."""
+    """float32 [...] of codes and remainders, int8 [...]; exponent: of the codes."""
     masters = 256 * value.astype(np.int32) + remainder
     return np.asarray(masters.astype(np.float32) * nm.power_of_two(exponent - 8))
 
 
 def block16_of(values: nm.Floats) -> tuple[Array, Array, int]:
-    """float32 values as codes and remainders with the exponent of the codes."""
+    """Codes and remainders, int8 [...], of float32 [...], and the exponent of the codes; rounds half up, saturates at +-MASTER_LIMIT."""
     exponent = fitting_exponent(values, float(MASTER_LIMIT))
     masters = np.clip(nm.round_half_up(values * nm.power_of_two(-exponent)), -MASTER_LIMIT, MASTER_LIMIT)
     codes = nm.shift_round(masters, 8)

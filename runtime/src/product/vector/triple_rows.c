@@ -23,7 +23,7 @@ KT_INLINE kt_four_unsigned lowest_sums(kt_four_unsigned words)
     return (kt_four_unsigned)((kt_four_words)(words << 11) >> 11);
 }
 
-KT_INLINE void rows_of(const kt_triple_rows *rows, int32_t count, int32_t negative)
+KT_INLINE void kt_rows(const kt_triple_rows *rows, int32_t count, int32_t negative)
 {
     const int8_t *const weights = (const int8_t *)rows->weights;
     const int32_t *const epilogue = rows->weights + 3;
@@ -67,25 +67,7 @@ KT_INLINE void rows_of(const kt_triple_rows *rows, int32_t count, int32_t negati
     }
 }
 
-void kt_triple_two_rows_half_up(const kt_triple_rows *rows)
-{
-    rows_of(rows, 2, 0);
-}
-
-void kt_triple_two_rows_away(const kt_triple_rows *rows)
-{
-    rows_of(rows, 2, 128);
-}
-
-void kt_triple_three_rows_half_up(const kt_triple_rows *rows)
-{
-    rows_of(rows, 3, 0);
-}
-
-void kt_triple_three_rows_away(const kt_triple_rows *rows)
-{
-    rows_of(rows, 3, 128);
-}
+#include "../triple_rows_named.h"
 
 /* Windows of any odd number of rows: the words of two neighbouring rows in the lanes. */
 void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps)

@@ -1,0 +1,21 @@
+/* triple_rows_named.h: the functions of triple_rows.h by kt_rows of the file that includes this, which computes so many rows and takes so much from the
+ * addend of a negative sum. */
+void kt_triple_two_rows_half_up(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 2, 0);
+}
+
+void kt_triple_two_rows_away(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 2, 128);
+}
+
+void kt_triple_three_rows_half_up(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 3, 0);
+}
+
+void kt_triple_three_rows_away(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 3, 128);
+}
