@@ -3,10 +3,10 @@
     make bench-step-time                                                     writes docs/step_time.md
     .venv/bin/python benchmarks/step_time.py --core m4 --model gas_mlp_int8
 
-One sample and one update, the third of a training: by the fitted costs of kernels alone, and after some of the other builds of the same model were
-counted call by call, as the search chooses them. Real models only: the costs of kernels were fitted on networks of random layers
-(`benchmarks/kernel_costs.py`), none of these among them. Every model is trained by a part of the methods on each core, in turns. Exit code 1 where
-less than nine of ten estimates with counting are within a tenth on a core.
+One sample and one update, the mean of the third to the fifth of a training: by the fitted costs of kernels alone, and after some of the other builds
+of the same model were counted call by call, as the search chooses them. Real models only: the costs of kernels were fitted on networks of random
+layers (`benchmarks/kernel_costs.py`), none of these among them. Every model is trained by a part of the methods on each core, in turns. Exit code 1
+where less than nine of ten estimates with counting are within a tenth on a core.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from kiloc.ir import interp
 from kiloc.peft import Method
 from kilotune import DeviceError
 from kilotune.counting import counted_calls, counted_step, machine
-from kilotune.search.counting import calibrate, matched
+from kilotune.search.counting import STEPS, calibrate, matched
 from kilotune.search.setting import Setting
 
 MODELS = (
@@ -138,17 +138,18 @@ class Builds:
         return self.counts[title]
 
     def whole(self, title: str) -> int | None:
-        """Instructions of the third step and update, without a mark inside."""
+        """Instructions of a step and its update, without a mark inside."""
         found = self._figures(title, "step")
         return None if found is None else round(found)
 
     @property
     def samples(self) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-        """Noise of 3 samples, all the same, and what they should give: the first class, or zeros."""
+        """As many as the search counts with, of noise, each of a class at random: of one that is trained on again and again the gradients vanish,
+        and with them a part of an update's work."""
         graph, rng = self.model.graph, np.random.default_rng(1)
         types = [graph.type(name) for name in graph.inputs]
-        inputs = [np.repeat(rng.integers(-128, 128, (1, *t.shape[1:])), 3, axis=0).astype(t.dtype) for t in types]
-        return inputs, np.zeros(3, np.int32)
+        inputs = [rng.integers(-128, 128, (STEPS, *t.shape[1:])).astype(t.dtype) for t in types]
+        return inputs, rng.integers(graph.type(graph.outputs[0]).shape[-1], size=STEPS).astype(np.int32)
 
     def _figures(self, title: str, what: str) -> Any:
         """Of the calls, or of the whole "step"; counted, or as the folder has it."""
@@ -265,15 +266,15 @@ def known(rows: Sequence[Counted]) -> dict[str, dict[str, float]]:
 
 
 ABOUT = """
-Made by `make bench-step-time` on {date}: {count} builds of real models{without}. Instructions of the third training step and update under QEMU beside
-those that `kilotune search` estimates. "table": by the fitted costs of kernels alone, without a build. They come from networks of random layers
-(`make bench-kernel-costs`), none of these models among them. "counting": after other builds of the same model were counted call by call on the
-emulated core, at most 8 of the other methods of this page, chosen as the search chooses them; never the build that is compared, which the search
-may count. "in counted calls": how much of the estimate is in calls of a kernel with the same to do as one that was counted. Programs for Cortex-M0+
-are counted on the machine with a Cortex-M3, which executes the same instructions. An instruction is counted as one cycle in budgets of time:
-waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Each core counts every third of the models and every fifth of the
-methods, beginning with another one. Which kinds of layers the random networks have was widened after some of these builds had been seen to be off:
-no network copies one of these models.
+Made by `make bench-step-time` on {date}: {count} builds of real models{without}. Instructions of a training step and its update under QEMU, the mean
+of the third to the fifth, each of another sample of noise and a class at random, beside those that `kilotune search` estimates. "table": by the
+fitted costs of kernels alone, without a build. They come from networks of random layers (`make bench-kernel-costs`), none of these models among them.
+"counting": after other builds of the same model were counted call by call on the emulated core, at most 8 of the other methods of this page, chosen
+as the search chooses them; never the build that is compared, which the search may count. "in counted calls": how much of the estimate is in calls of
+a kernel with the same to do as one that was counted. Programs for Cortex-M0+ are counted on the machine with a Cortex-M3, which executes the same
+instructions. An instruction is counted as one cycle in budgets of time: waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Each
+core counts every third of the models and every fifth of the methods, beginning with another one. Which kinds of layers the random networks have was
+widened after some of these builds had been seen to be off: no network copies one of these models.
 """
 
 
