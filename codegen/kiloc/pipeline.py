@@ -188,10 +188,16 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
         fitted = fit_all if options.slice_instructions is None else fit_apart
-        return fitted(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
+        bytes_, taken = (lambda other: forecast(base, other, forward()).total_bytes), lambda part: _instructions(part, options)
+        return fitted(slices, options, arena, update_bytes(whole), bytes_, taken)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
+
+
+def _instructions(part: Slice, options: Options) -> int:
+    """About how many a slice takes."""
+    return sum(node_instructions(part.kernels, options.kernels).values())
 
 
 def _cut(base: Graph, whole: Graph, slices: list[Slice], options: Options) -> list[Slice]:

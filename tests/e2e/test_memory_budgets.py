@@ -67,3 +67,14 @@ def test_a_budget_that_cannot_be_met_names_the_least_and_what_would_help(data_di
     least = int(str(caught.value.what).split("at least ")[1].split(" bytes")[0].replace(",", ""))
     assert kt.build(model, tmp_path / "b", ram=least, measure=False, **options).report["memory"]["train_total"] <= least
     assert caught.value.hint.count(" bytes") == 3
+
+
+def test_more_memory_costs_no_more_work(data_dir: Path, tmp_path: Path) -> None:
+    """Kernels that take more scratch have to leave it to values where that saves more: fast ones alone compute twice as much at 26,000 bytes."""
+    model, found = kt.load(data_dir / "models" / "kws_dscnn_int8.tflite"), []
+    for ram in (25_200, 26_000, 27_000):
+        folder = tmp_path / str(ram)
+        report = kt.build(model, folder, method=kt.LoRA(rank=4, layers="last:4"), target="cortex-m4", ram=ram, measure=False).report
+        assert report["memory"]["train_total"] <= ram
+        found.append(sum(report["macs"].values()))
+    assert found == sorted(found, reverse=True)

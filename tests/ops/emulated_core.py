@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,23 +17,27 @@ from typing import Any
 
 import numpy as np
 from golden.reference import tiny
-from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
+from kernel_driver import CTYPES, FLAGS, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
 
 from kiloc import Options, compile_graph
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
-from kilotune import boards, compilers, resources, toolchain
+from kilotune import boards, compilers, host_runtime, resources, toolchain
 from kilotune.devices import DeviceError
 
 HERE = Path(__file__).parent / "emulated"
 ALIGN = 8
 WORD = 4
+ARGUMENTS = 13
+"""That `main.c` hands on at most."""
 
 
 @dataclass
 class Image:
     """Bytes with offsets in them that become addresses on the core."""
 
+    width: int = WORD
+    """Bytes of a pointer."""
     data: bytearray = field(default_factory=bytearray)
     pointers: list[int] = field(default_factory=list)
     calls: list[list[int]] = field(default_factory=list)
@@ -63,7 +67,7 @@ class Image:
         return self.add(self.noise(size))
 
     def pointer(self, at: int, target: int) -> None:
-        self.data[at : at + 4] = target.to_bytes(4, "little")
+        self.data[at : at + self.width] = target.to_bytes(self.width, "little")
         self.pointers.append(at)
 
 
@@ -81,12 +85,13 @@ class Placed:
 
 
 class Batch:
-    """Cases collected into one image."""
+    """Cases collected into one image. width: bytes of the core's pointers."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WORD) -> None:
         self.ffi = compiled().ffi
         self.lib = compiled().lib
-        self.image = Image()
+        self.width = width
+        self.image = Image(width)
         self.placed: list[Placed] = []
         self.kernels: dict[str, int] = {}
         self.files: set[str] = set()
@@ -137,13 +142,14 @@ class Batch:
             elif argument == "NULL" or isinstance(argument, First):
                 words.append((False, 0))
             elif isinstance(argument, Pointers):
-                at = self.image.add(bytes(4 * len(argument.values)))
+                at = self.image.add(bytes(self.width * len(argument.values)))
                 for i, value in enumerate(argument.values):
-                    self.image.pointer(at + 4 * i, offsets[value])
+                    self.image.pointer(at + self.width * i, offsets[value])
                 words.append((True, at))
             else:
                 assert isinstance(argument, Argument)
                 words.append((True, offsets[argument.value]))
+        assert len(words) <= ARGUMENTS, symbol
         self.image.calls.append([number, len(words), *(v if not p else -1 - v for p, v in words)])
         self.placed.append(Placed(case, what, offsets, sizes, start, expected))
         self.image.written += [(offsets[name], sizes[name]) for name in self.placed[-1].expected]
@@ -189,7 +195,7 @@ class Batch:
         return found
 
     def _layout(self, ctype: Any) -> tuple[int, int]:
-        """(bytes, alignment) of a type on a 32-bit core."""
+        """(bytes, alignment) of a type on the core."""
         if ctype.kind == "struct":
             at, widest = 0, 1
             for _, member in ctype.fields:
@@ -200,7 +206,7 @@ class Batch:
         if ctype.kind == "array":
             size, align = self._layout(ctype.item)
             return size * ctype.length, align
-        size = 4 if ctype.kind == "pointer" else self.ffi.sizeof(ctype)
+        size = self.width if ctype.kind == "pointer" else self.ffi.sizeof(ctype)
         return size, size
 
     # -- the run --------------------------------------------------------------------------------------
@@ -210,35 +216,44 @@ class Batch:
         argument_pointers: list[int] = []
         call_words: list[int] = []
         relocations = len(self.image.pointers) + sum(w < 0 for call in self.image.calls for w in call[2:])
-        start = 4 * (head + relocations)
+        start = self.width * (head + relocations)
         start += -start % ALIGN
         position = 2 + relocations
         for call in self.image.calls:
             for i, word in enumerate(call):
                 if i >= 2 and word < 0:
-                    argument_pointers.append(4 * (position + i))
+                    argument_pointers.append(self.width * (position + i))
                     call_words.append(start + -1 - word)
                 else:
                     call_words.append(word)
             position += len(call)
         data = bytearray(self.image.data)
         for at in self.image.pointers:
-            data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + start).to_bytes(4, "little")
+            data[at : at + self.width] = (int.from_bytes(data[at : at + self.width], "little") + start).to_bytes(self.width, "little")
         pointers = [*(start + at for at in self.image.pointers), *argument_pointers]
-        words = np.array([relocations, len(self.image.calls), *pointers, *call_words], np.uint32).tobytes()
+        words = np.array([relocations, len(self.image.calls), *pointers, *call_words], np.dtype(f"<u{self.width}")).tobytes()
         return words + b"\0" * (start - len(words)) + bytes(data)
 
-    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macro: str = "") -> bytes:
-        """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates.
-        macro: what kt/target.h defines beside what it does for a build of the core."""
+    def _tables(self, folder: Path) -> Path:
+        """A source with the kernels, and with the image, which it includes."""
         raw = self.words()
-        head = len(raw) - len(self.image.data)
         (folder / "image.raw").write_bytes(raw)
         table = "".join(f"void {symbol}(void);\n" for symbol in self.kernels)
         table += f"void (*const kernels[])(void) = {{{', '.join(self.kernels)}}};\n"
         table += f"const unsigned long image_bytes = {len(raw)};\n"
         table += f'__asm__(".data\\n.balign 8\\n.global image\\nimage: .incbin \\"{folder}/image.raw\\"\\n.balign 8\\n.text\\n");\n'
         (folder / "table.c").write_text("extern const unsigned long image_bytes;\nextern void (*const kernels[])(void);\n" + table)
+        return folder / "table.c"
+
+    def _after(self, folder: Path) -> bytes:
+        """What a program has left of the image, without its head."""
+        found = (folder / "image.bin").read_bytes()
+        return found[len(found) - len(self.image.data) :]
+
+    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macro: str = "") -> bytes:
+        """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates.
+        macro: what kt/target.h defines beside what it does for a build of the core."""
+        made = self._tables(folder)
         b = boards.load(board)
         sources = [
             HERE / "main.c",
@@ -251,11 +266,11 @@ class Batch:
         (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", f"\n#define {macro}\n#endif" if macro else "\n#endif"))
         include = (folder, RUNTIME / "include", common, common / "common")
         flags = (*b.flags, *compilers.library_flags(b.core), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)  # as of firmware
-        tool, elf, made = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
+        tool, elf, tables = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
         # No object of the cache: the bytes of the image are not in its text.
-        subprocess.run([tool.program, *flags, "-c", str(folder / "table.c"), "-o", str(made)], check=True)
+        subprocess.run([tool.program, *flags, "-c", str(made), "-o", str(tables)], check=True)
         units = tuple(toolchain._Unit(source, flags, include) for source in sources)
-        link = (*flags, *(f"-I{folder}" for folder in include), str(made), *toolchain.FIRMWARE_LINK_FLAGS, *options)
+        link = (*flags, *(f"-I{folder}" for folder in include), str(tables), *toolchain.FIRMWARE_LINK_FLAGS, *options)
         toolchain._build(toolchain._Program(tool, units, link, ".elf", (b.linker_script,), (common / "common",)), "cases", elf)
         command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
         traced = [] if trace is None else ["-d", "in_asm", "-D", str(trace)]
@@ -264,13 +279,25 @@ class Batch:
             cwd=folder, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0 and not done.stdout, (done.returncode, done.stdout, done.stderr)
-        return (folder / "image.bin").read_bytes()[head:]
+        return self._after(folder)
+
+    def run_on_computer(self, compiler: compilers.Tool, emulator: str, folder: Path) -> bytes:
+        """The same as a program of Linux for another processor, with the kernels for the vectors of that one."""
+        tables = self._tables(folder)
+        flags = (*FLAGS, *host_runtime.optimization("vector", compiler.program))
+        sources = [host_runtime.source(f"runtime/src/{f}") for f in sorted(self.files)]
+        units = tuple(toolchain._Unit(s, (*flags, "-DKT_VECTOR=1"), (RUNTIME / "include",), host_runtime.headers()) for s in sources)
+        main = toolchain._Unit(HERE / "main.c", ("-std=gnu11", "-O2"), ())
+        toolchain._build(toolchain._Program(compiler, (*units, main), (str(tables), "-static", "-lm"), ""), "cases", folder / "cases")
+        done = subprocess.run([emulator, str(folder / "cases")], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0 and not done.stdout, (done.returncode, done.stdout, done.stderr)
+        return self._after(folder)
 
     def compare(self, data: bytes) -> None:
         """Results equal to the NumPy meaning, and every other byte as it was."""
         before, after = np.frombuffer(self.image.data, np.uint8), np.frombuffer(data, np.uint8)[: len(self.image.data)]
         kept = np.ones(before.size, np.bool_)
-        for at, size in (*self.image.written, *((at, WORD) for at in self.image.pointers)):  # the program itself changes pointers
+        for at, size in (*self.image.written, *((at, self.width) for at in self.image.pointers)):  # the program itself changes pointers
             kept[at : at + size] = False
         changed = np.flatnonzero(kept & (before != after))
         if changed.size:
@@ -306,11 +333,16 @@ LARGEST_IMAGE = 1_000_000
 
 def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path, options: Sequence[str] = (), macro: str = "") -> None:
     """Every case on a board; raises AssertionError where one differs. Arguments are those of `Batch.run`."""
-    batch = Batch()
+    run_each(cases, lambda batch: batch.run(board, folder, options, macro=macro))
+
+
+def run_each(cases: Iterable[tuple[str, Case]], run: Callable[[Batch], bytes], width: int = WORD) -> None:
+    """Every case, as many at once as an image has room for. run: the image after all calls, without its head; width: bytes of a pointer."""
+    batch = Batch(width)
     for what, case in cases:
         batch.add(case, what)
         if len(batch.image.data) > LARGEST_IMAGE:
-            batch.compare(batch.run(board, folder, options, macro=macro))
-            batch = Batch()
+            batch.compare(run(batch))
+            batch = Batch(width)
     if batch.placed:
-        batch.compare(batch.run(board, folder, options, macro=macro))
+        batch.compare(run(batch))

@@ -28,6 +28,9 @@ T = TypeVar("T")
 Searches = dict[tuple[str, ...], Recomputations]
 """What the last search has looked at in a slice and its variants, by the names of their nodes."""
 
+DEAR = 1.1
+"""Times the usual instructions from where what a budget costs with fast kernels is compared with what it costs where the kernels that take least
+memory come first, and faster ones take what is left: less is computed again there."""
 CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
 STRIPED_WORK = 100_000
@@ -44,21 +47,28 @@ APART_ATTEMPTS = 3
 """Faster kernels of a training step leave less for inference beside it, whose own take more: so often less is tried for the step."""
 
 
-def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
+def fit_all(
+    parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int], taken: Callable[[Slice], float]
+) -> list[Slice]:
     """The slices that fit the budget, with portable kernels, layers in stripes and values computed again where they must.
 
     arena: what the budget leaves for the arena; update: bytes of it that an update of accumulated gradients takes; total: bytes that training
-    takes with other options. Raises BudgetError.
+    takes with other options; taken: about how many instructions a slice takes. Raises BudgetError.
     """
     if update > max(arena, 0):
         need = f"an update pages {update:,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
         raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
     cost = options.slow.cost if options.pages_activations else None
+    choices = list[list[Slice]]()
     for portable, kind in ((False, parts), (True, [use_portable(part) for part in parts])):
         found = [part for part in (fit(part, arena, cost) for part in kind) if part]
         if len(found) == len(parts):
             alike = all(part.saving == found[0].saving for part in found)
-            return found if alike and not portable else with_faster_forms(found, arena)
+            choices.append(found if alike and not portable else with_faster_forms(found, arena))
+            if taken(choices[-1][-1]) <= DEAR * taken(parts[-1]):
+                break
+    if choices:
+        return min(choices, key=lambda slices: taken(slices[-1]))
     parts, state = kind, (options.ram or 0) - arena
     searches = [Searches() for _ in parts]
     last = [again_in_stripes(part, arena, looked) for part, looked in zip(parts, searches, strict=True)]
@@ -101,10 +111,12 @@ def _least(parts: Sequence[Slice], shrunk: Sequence[Slice], searches: Sequence[S
     return least
 
 
-def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
+def fit_apart(
+    parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int], taken: Callable[[Slice], float]
+) -> list[Slice]:
     """The same where inference and training lie beside each other in the arena, because a step may be left in the middle. Raises BudgetError."""
     if len(parts) == 1:
-        return fit_all(parts, options, arena, update, total)
+        return fit_all(parts, options, arena, update, total, taken)
     cost = options.slow.cost if options.pages_activations else None
     for portable, infer, train in ((False, parts[0], parts[1]), (True, shrink(use_portable(parts[0])), use_portable(parts[1]))):
         rest = _beside(infer, arena)

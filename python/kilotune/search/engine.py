@@ -156,18 +156,32 @@ class Search:
         with _bar(progress) as bar:
             stage = bar.add_task("planning", total=None)
             planned = self._counted(budget, counter, bar, stage) if counter else self.space.candidates(budget)
-            feasible = [c for c in planned if budget.allows(c)]
-            if not feasible:
-                raise _nothing_fits(self.model.name, budget, planned, hertz)
-            trials = self._raced(feasible, budget, bar, stage) if train else []
-        if trials:
-            best = trials[0].candidate, trials[0].lr
-        else:
-            candidate = next(self._fitting(sorted(feasible, key=lambda c: (-c.gain, c.bytes, c.name)), budget), None)
-            if candidate is None:
-                raise self._flash_error(feasible, budget)
-            best = candidate, candidate.lr
+            while True:
+                feasible = [c for c in planned if budget.allows(c)]
+                if not feasible:
+                    raise _nothing_fits(self.model.name, budget, planned, hertz)
+                trials = self._raced(feasible, budget, bar, stage) if train else []
+                best = (trials[0].candidate, trials[0].lr) if trials else self._promising(feasible, budget)
+                if counter is None or self._stands(best[0], budget, counter, bar, stage):
+                    break
         return self._result(budget, hertz, len(planned), feasible, trials, best)
+
+    def _promising(self, feasible: Sequence[Candidate], budget: Budget) -> tuple[Candidate, float]:
+        """The set of the largest gain, with its rate, where none is trained."""
+        candidate = next(self._fitting(sorted(feasible, key=lambda c: (-c.gain, c.bytes, c.name)), budget), None)
+        if candidate is None:
+            raise self._flash_error(feasible, budget)
+        return candidate, candidate.lr
+
+    def _stands(self, chosen: Candidate, budget: Budget, counter: Counter, bar: Progress, stage: Any) -> bool:
+        """Whether a set is within the budget once it was counted itself, as far as it can be; what was estimated of it may have been less."""
+        if not self.space.counts.holds(chosen.calls):
+            bar.update(stage, description=f"counting {chosen.name}")
+            taken = counter.count(chosen)
+            if taken is not None:
+                self.space.counts.add(chosen.calls, taken)
+            self.not_counted = "; ".join(counter.refused)
+        return budget.allows(chosen) or not self.space.counts.holds(chosen.calls)
 
     def _counter(self, count: bool | None, timed: bool) -> Counter | None:
         """What counts candidates, where it is asked for or a budget is timed; `self.not_counted` says why nothing counts then."""
@@ -269,6 +283,7 @@ class Search:
             updates=setting.chip.updates if setting.chip else None,
             guessed=best[0].estimate.unknown,
             builds_counted=self.space.counts.builds,
+            best_counted=self.space.counts.holds(best[0].calls),
             not_counted=self.not_counted,
             reason=reasons(best[0], trials, feasible, self._recipe_left_out(budget, hertz)),
             before=accuracy,

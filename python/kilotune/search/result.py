@@ -75,8 +75,8 @@ class SearchResult:
     before, loss_before: accuracy, None where the loss has no classes, and loss of the model on the samples as it is. clock: Hz that the
     seconds of a training step are for. target: core that instructions are for. updates: of an adapter that the flash takes before it is worn, None
     where no board says. guessed: kernels whose instructions were never counted. builds_counted: sets that were built and counted on the emulated
-    chip; not_counted: why none was, where a budget asks for it, or which sets could not be. reason: sentences that say why this set.
-    considered, feasible: how many sets were planned, and fit.
+    chip; best_counted: whether the chosen one was among them; not_counted: why none was, where a budget asks for it, or which sets could not be.
+    reason: sentences that say why this set. considered, feasible: how many sets were planned, and fit.
     """
 
     model: str
@@ -87,6 +87,7 @@ class SearchResult:
     updates: int | None
     guessed: tuple[str, ...]
     builds_counted: int
+    best_counted: bool
     not_counted: str
     reason: tuple[str, ...]
     before: float | None
@@ -112,6 +113,7 @@ class SearchResult:
             "updates": self.updates,
             "guessed": list(self.guessed),
             "builds_counted": self.builds_counted,
+            "best_counted": self.best_counted,
             "not_counted": self.not_counted,
             "reason": list(self.reason),
             "accuracy_before": self.before,
@@ -162,8 +164,10 @@ class SearchResult:
         """What the instructions of the choice rest on, where a budget or the user asks for them."""
         count = f"its step takes {self.best.instructions:,} instructions on {self.target}"
         if self.builds_counted:
-            how = f"{self.best.counted:.0%} of them in kernel calls that were counted on the emulated chip"
             refused = [f"not counted: {self.not_counted}"] if self.not_counted else []
+            if self.best_counted:
+                return [f"{count}, counted on the emulated chip, as {self.builds_counted} builds of this model in all", *refused]
+            how = f"{self.best.counted:.0%} of them in kernel calls that were counted on the emulated chip"
             return [f"{count}, {how}, in {self.builds_counted} builds of this model{off(self.target, 'counting')}", *refused]
         if self.budget["instructions"] is None and self.budget["energy"] is None:
             return []

@@ -1,20 +1,32 @@
 /* Runs prepared kernel calls on an emulated core. An image holds the buffers, structs and calls of all cases; this program makes the
- * calls and hands the image back through semihosting.
+ * calls and hands the image back: through semihosting, or on Linux as a file.
  *
- * Image: uint32 words {relocations, calls}, then the offsets of words that hold offsets and become addresses, then for each
+ * Image: words of the size of a pointer {relocations, calls}, then the offsets of words that hold offsets and become addresses, then for each
  * call {kernel, arguments, argument words}, then the bytes that they point to. */
 #include <stdint.h>
 
+#ifdef __linux__
+#include <stdio.h>
+#else
 #include "kt_board.h"
+#endif
 
-typedef void kernel(uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t);
+typedef uintptr_t word_t;
+typedef void kernel(word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t, word_t);
 
-enum { ARGUMENTS = 12 };
+enum { ARGUMENTS = 13 };
 
 extern void (*const kernels[])(void);
-extern uint32_t image[];
-extern const uint32_t image_bytes;
+extern word_t image[];
+extern const unsigned long image_bytes;
 
+#ifdef __linux__
+static int finish(void)
+{
+    FILE *const file = fopen("image.bin", "wb");
+    return file == NULL || fwrite(image, 1, image_bytes, file) != image_bytes || fclose(file) != 0;
+}
+#else
 static uint32_t semihosting(uint32_t operation, const void *argument)
 {
 #ifdef __riscv
@@ -32,36 +44,35 @@ static uint32_t semihosting(uint32_t operation, const void *argument)
 #endif
 }
 
-static void save(const char *name, uint32_t length, const void *bytes, uint32_t size)
+static int finish(void)
 {
-    const uint32_t open[3] = {(uint32_t)(uintptr_t)name, 5, length};
+    const uint32_t open[3] = {(uint32_t)(uintptr_t)"image.bin", 5, 9};
     const uint32_t file = semihosting(0x01, open);
-    const uint32_t write[3] = {file, (uint32_t)(uintptr_t)bytes, size};
+    const uint32_t write[3] = {file, (uint32_t)(uintptr_t)image, (uint32_t)image_bytes};
+    const uint32_t leave[2] = {0x20026, 0};
     semihosting(0x05, write);
     semihosting(0x02, &file);
+    return (int)semihosting(0x20, leave);
 }
+#endif
 
 int main(void)
 {
-    uint32_t *word = image;
-    const uint32_t relocations = *word++;
-    uint32_t calls = *word++;
-    for (uint32_t i = 0; i < relocations; i++) {
-        image[*word++ / 4] += (uint32_t)(uintptr_t)image;
+    word_t *word = image;
+    const word_t relocations = *word++;
+    word_t calls = *word++;
+    for (word_t i = 0; i < relocations; i++) {
+        image[*word++ / sizeof(word_t)] += (word_t)image;
     }
     for (; calls > 0; calls--) {
-        const uint32_t number = *word++;
-        const uint32_t count = *word++;
-        uint32_t a[ARGUMENTS] = {0};
-        for (uint32_t i = 0; i < count; i++) {
+        const word_t number = *word++;
+        const word_t count = *word++;
+        word_t a[ARGUMENTS] = {0};
+        for (word_t i = 0; i < count; i++) {
             a[i] = *word++;
         }
         /* Arguments that a kernel does not take are ignored: the caller removes them from the stack. */
-        ((kernel *)kernels[number])(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
+        ((kernel *)kernels[number])(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12]);
     }
-    save("image.bin", 9, image, image_bytes);
-    const uint32_t leave[2] = {0x20026, 0};
-    semihosting(0x20, leave);
-    for (;;) {
-    }
+    return finish();
 }
