@@ -18,7 +18,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs random-builds fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-arm64 bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs random-builds fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -111,6 +111,9 @@ bench-speed: setup  ## instructions and cycles of inference and training on ever
 
 bench-host: setup  ## milliseconds of inference and training on this computer, with vectors and with portable C
 	$(BIN)/python benchmarks/host.py --write docs/host.md
+
+bench-arm64: setup  ## instructions of the host engine on 64-bit Arm, with vectors and with portable C
+	$(BIN)/python benchmarks/arm64.py --write docs/arm64.md
 
 bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a slower kernel was taken
 	$(BIN)/python benchmarks/cliffs.py --quick --core m3 --core m4 --core m55 --write docs/cliffs.md
@@ -213,7 +216,7 @@ clean:  ## remove everything that is made, .venv included
 
 # What pip cannot install. As root on a system with apt it is installed, elsewhere named: the tests that need it are
 # skipped and say so. Another program that installs at the same time is waited for.
-system: NEEDS := boards riscv clang
+system: NEEDS := boards riscv clang arm64
 boards: NEEDS := boards
 system boards:
 	@missing=""; \
@@ -225,6 +228,10 @@ system boards:
 	    command -v riscv64-unknown-elf-gcc >/dev/null || missing="$$missing gcc-riscv64-unknown-elf"; \
 	    echo '#include <string.h>' | riscv64-unknown-elf-gcc --specs=picolibc.specs -E - >/dev/null 2>&1 || missing="$$missing picolibc-riscv64-unknown-elf"; \
 	    command -v qemu-system-riscv32 >/dev/null || missing="$$missing qemu-system-riscv";; \
+	esac; \
+	case "$(NEEDS)" in *arm64*) \
+	    echo '#include <string.h>' | aarch64-linux-gnu-gcc -E - >/dev/null 2>&1 || missing="$$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; \
+	    command -v qemu-aarch64 >/dev/null || missing="$$missing qemu-user";; \
 	esac; \
 	case "$(NEEDS)" in *clang*) \
 	    test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev";; \

@@ -112,7 +112,7 @@ A model runs on this computer as on a board: the same C, the same graph, the sam
 of many devices and tests run there, so it has kernels of its own, in vectors (AVX2, SSE2, NEON, or
 what gcc and clang make of their vector types elsewhere). They give the bits of portable C, which
 `device = build.open(kernels="portable")` runs; `device.kernels` says which ones a device has.
-[Kernels](internals/kernels.md) says how they work.
+[Kernels](internals/kernels.md) says how they work, and [64-bit Arm](arm64.md) what NEON saves.
 
 Milliseconds of the processor for one sample, the least of {repetitions} repetitions, on one core of
 {machine}, with what Python does for a call. "Built for" is the core that the build is for:

@@ -149,6 +149,16 @@ def ortools() -> None:
 
 
 @pytest.fixture(scope="session")
+def arm64() -> tuple[str, str]:
+    """The compiler of Linux for 64-bit Arm, and what runs its programs."""
+    compiler, emulator = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+    for tool, package in ((compiler, "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"), (emulator, "qemu-user")):
+        if shutil.which(tool) is None:
+            unavailable(tool, f"on Debian, apt install {package}")
+    return compiler, emulator
+
+
+@pytest.fixture(scope="session")
 def qemu(arm_gcc: str) -> str:
     """The emulator of boards with a Cortex-M, and the compiler of what runs on them."""
     program = shutil.which("qemu-system-arm")

@@ -84,6 +84,43 @@ KT_INLINE kt_lanes kt_add_pair_products(kt_lanes sums, kt_lanes a, kt_lanes b)
 #endif
 }
 
+/* Sums of many such products. NEON multiplies and adds the halves apart, and adds neighbours once at the end. */
+#if defined(__ARM_NEON)
+typedef struct {
+    int32x4_t low, high;
+} kt_pair_sums;
+#else
+typedef kt_lanes kt_pair_sums;
+#endif
+
+KT_INLINE kt_pair_sums kt_no_pair_sums(void)
+{
+#if defined(__ARM_NEON)
+    return (kt_pair_sums){kt_no_lanes(), kt_no_lanes()};
+#else
+    return kt_no_lanes();
+#endif
+}
+
+KT_INLINE kt_pair_sums kt_add_to_pair_sums(kt_pair_sums sums, kt_lanes a, kt_lanes b)
+{
+#if defined(__ARM_NEON)
+    const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+    return (kt_pair_sums){vmlal_s16(sums.low, vget_low_s16(x), vget_low_s16(y)), vmlal_high_s16(sums.high, x, y)};
+#else
+    return kt_add_pair_products(sums, a, b);
+#endif
+}
+
+KT_INLINE kt_lanes kt_total_of_pairs(kt_pair_sums sums)
+{
+#if defined(__ARM_NEON)
+    return vpaddq_s32(sums.low, sums.high);
+#else
+    return sums;
+#endif
+}
+
 /* Word 0 twice, word 2 twice, and so on; the same of words 1, 3. */
 KT_INLINE kt_lanes kt_even_twice(kt_lanes v)
 {
@@ -157,7 +194,12 @@ KT_INLINE kt_lanes kt_first_weights(kt_lanes words)
 
 KT_INLINE kt_lanes kt_second_weights(kt_lanes words, kt_lanes first)
 {
+#if defined(__ARM_NEON) /* rounded: what the first one adds is less than a half */
+    (void)first;
+    return vreinterpretq_s32_s16(vrshrq_n_s16(vreinterpretq_s16_s32(words), 8));
+#else
     return (kt_lanes)((kt_short_lanes)((kt_unsigned_short_lanes)words - (kt_unsigned_short_lanes)first) >> 8);
+#endif
 }
 
 /* Of exact words. */

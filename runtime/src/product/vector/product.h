@@ -8,13 +8,23 @@
 
 /* Of one position: {a, c} of even and odd pairs, {b, d}. */
 typedef struct {
-    kt_lanes ac, bd;
+    kt_pair_sums ac, bd;
 } kt_position_sums;
+
+KT_INLINE kt_position_sums kt_no_position_sums(void)
+{
+    return (kt_position_sums){kt_no_pair_sums(), kt_no_pair_sums()};
+}
+
+KT_INLINE kt_four_lanes kt_quad_of_sums(const kt_position_sums *sums)
+{
+    return kt_quad_of(kt_total_of_pairs(sums->ac), kt_total_of_pairs(sums->bd));
+}
 
 KT_INLINE void kt_add_pairs_of(kt_position_sums *sums, kt_lanes values, kt_lanes first, kt_lanes second)
 {
-    sums->ac = kt_add_pair_products(sums->ac, first, values);
-    sums->bd = kt_add_pair_products(sums->bd, second, values);
+    sums->ac = kt_add_to_pair_sums(sums->ac, first, values);
+    sums->bd = kt_add_to_pair_sums(sums->bd, second, values);
 }
 
 /* Words of a stream with those of a panel of two positions. */
@@ -30,8 +40,7 @@ KT_INLINE void kt_add_words_of(kt_position_sums sums[2], kt_lanes words, kt_lane
 KT_INLINE void kt_two_sums(const int32_t *start, int32_t next, const int32_t *stream, const int32_t *panel, int32_t pairs, int exact,
                            kt_four_lanes result[2])
 {
-    const kt_position_sums none = {kt_no_lanes(), kt_no_lanes()};
-    kt_position_sums sums[2] = {none, none};
+    kt_position_sums sums[2] = {kt_no_position_sums(), kt_no_position_sums()};
     const int32_t words = 2 * pairs, whole = words & -KT_LANES;
     int32_t i;
     for (i = 0; i < whole; i += KT_LANES) {
@@ -41,7 +50,7 @@ KT_INLINE void kt_two_sums(const int32_t *start, int32_t next, const int32_t *st
         kt_add_words_of(sums, kt_load_some(stream + i, words - whole), kt_load_some(panel + i, words - whole), exact);
     }
     for (i = 0; i < 2; i++) {
-        result[i] = kt_add_four(kt_load_four(start + i * next), kt_quad_of(sums[i].ac, sums[i].bd));
+        result[i] = kt_add_four(kt_load_four(start + i * next), kt_quad_of_sums(&sums[i]));
     }
 }
 
@@ -83,7 +92,7 @@ KT_INLINE void kt_vector_row(kt_product p, int32_t negative, int scaled)
     const int32_t words = 2 * p.pairs, whole = words & -KT_LANES;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
         const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
-        kt_position_sums sums = {kt_no_lanes(), kt_no_lanes()};
+        kt_position_sums sums = kt_no_position_sums();
         kt_four_lanes total;
         int32_t i;
         for (i = 0; i < whole; i += KT_LANES) {
@@ -96,7 +105,7 @@ KT_INLINE void kt_vector_row(kt_product p, int32_t negative, int scaled)
             memcpy(rest, x + i, (size_t)(words - whole));
             kt_add_pairs_of(&sums, kt_row_twice(rest), first, kt_second_weights(w, first));
         }
-        total = kt_add_four(kt_load_four(p.bias), kt_quad_of(sums.ac, sums.bd));
+        total = kt_add_four(kt_load_four(p.bias), kt_quad_of_sums(&sums));
         kt_store_bytes(result, kt_four_results(total, &epilogues, negative));
         p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
     }

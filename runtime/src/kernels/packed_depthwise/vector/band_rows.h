@@ -1,7 +1,7 @@
 /* band_rows.h: a band of ../banded_depthwise.h in vectors of channels: included there, in place of four channels at a time.
  *
- * The band's rows of the channels at hand stand on the stack, as pairs of neighbouring columns: words [row][column] of all channels. What lies
- * outside of the image is put in between. The order in which input is read and results are written is that of the portable walk. */
+ * The band's rows of the channels at hand stand on the stack, as pairs of neighbouring columns: words [row][column] of all channels; on NEON, which
+ * multiplies and adds up shorts, as single columns. What lies outside of the image is put in between. The order in which input is read and results are written is that of the portable walk. */
 #ifndef KT_VECTOR_BAND_ROWS_H
 #define KT_VECTOR_BAND_ROWS_H
 
@@ -12,9 +12,20 @@ enum {
     KT_BAND_WORDS = 2048 /* pairs of columns: 128 KB of stack with AVX2 */
 };
 
-/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0), of a gradient with taps turned round. */
+/* What stands in a column. */
+#if defined(__ARM_NEON)
+typedef kt_lanes kt_band_column;
+#else
+typedef kt_channel_words kt_band_column;
+#endif
+
+/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0), on NEON each alone; of a gradient with taps turned round. */
 typedef struct {
+#if defined(__ARM_NEON)
+    kt_lanes taps[3][3];
+#else
     kt_channel_words first[3], last[3];
+#endif
     kt_channel_words start;
     kt_channel_epilogues epilogue;
 } kt_band_weights;
@@ -42,8 +53,15 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
         epilogue[3][c] = gradient ? start[0] : start[c];
     }
     for (row = 0; row < 3; row++) {
-        w->first[row] = kt_load_channels(pairs[2 * row]);
-        w->last[row] = kt_load_channels(pairs[2 * row + 1]);
+        const kt_channel_words first = kt_load_channels(pairs[2 * row]), last = kt_load_channels(pairs[2 * row + 1]);
+#if defined(__ARM_NEON)
+        w->taps[row][0] = vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(first.low), vmovn_s32(first.high)));
+        w->taps[row][1] = vreinterpretq_s32_s16(vcombine_s16(vshrn_n_s32(first.low, 16), vshrn_n_s32(first.high, 16)));
+        w->taps[row][2] = vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(last.low), vmovn_s32(last.high)));
+#else
+        w->first[row] = first;
+        w->last[row] = last;
+#endif
     }
     w->epilogue.multiplier = kt_load_channels(epilogue[0]);
     w->epilogue.addend = kt_load_channels(epilogue[1]);
@@ -52,7 +70,7 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
 }
 
 /* One row of the buffer: `columns` pairs from column `left` of the image on. x: of the row, NULL outside of the image. */
-KT_INLINE void kt_fill_band_row(kt_channel_words *words, const int8_t *x, int32_t left, int32_t columns, int32_t width, int32_t channels,
+KT_INLINE void kt_fill_band_row(kt_band_column *words, const int8_t *x, int32_t left, int32_t columns, int32_t width, int32_t channels,
                                 int32_t count, kt_lanes outside, const kt_channel_words *factor)
 {
     kt_lanes before = outside;
@@ -65,19 +83,32 @@ KT_INLINE void kt_fill_band_row(kt_channel_words *words, const int8_t *x, int32_
             value = factor == NULL ? value : kt_scale_channels(value, factor, KT_HALF);
         }
         if (i > 0) {
+#if defined(__ARM_NEON)
+            words[i - 1] = before;
+#else
             words[i - 1] = kt_interleave(before, value);
+#endif
         }
         before = value;
     }
 }
 
-KT_INLINE kt_channel_words kt_band_sums(const kt_band_weights *w, const kt_channel_words *at, int32_t columns)
+KT_INLINE kt_channel_words kt_band_sums(const kt_band_weights *w, const kt_band_column *at, int32_t columns)
 {
     kt_channel_words sums = w->start;
     int32_t row;
     for (row = 0; row < 3; row++, at += columns) {
+#if defined(__ARM_NEON)
+        int32_t tap;
+        for (tap = 0; tap < 3; tap++) {
+            const int16x8_t x = vreinterpretq_s16_s32(at[tap]), y = vreinterpretq_s16_s32(w->taps[row][tap]);
+            sums.low = vmlal_s16(sums.low, vget_low_s16(x), vget_low_s16(y));
+            sums.high = vmlal_high_s16(sums.high, x, y);
+        }
+#else
         kt_add_products_of(&sums, &w->first[row], at);
         kt_add_products_of(&sums, &w->last[row], at + 2);
+#endif
     }
     return sums;
 }
@@ -90,7 +121,7 @@ typedef struct {
 
 /* `count` channels from c on. quads: of all channels of a layer with gains (`kt_gained_starts`), or NULL. */
 KT_INLINE void kt_band_of_channels(const kt_band_place *p, int32_t c, int32_t count, const int32_t *stream, const kt_scaling *scaling,
-                                   const int32_t *quads, kt_channel_words *words)
+                                   const int32_t *quads, kt_band_column *words)
 {
     const kt_bands *const b = p->b;
     const kt_window *const window = b->window;
@@ -132,7 +163,7 @@ KT_INLINE void kt_band_of_channels(const kt_band_place *p, int32_t c, int32_t co
     }
     for (row = 0; row < p->rows; row++) {
         int8_t *y = b->y + (p->oy + row) * window->output[KT_X] * channels + c;
-        const kt_channel_words *at = words + row * window->stride[KT_Y] * p->columns;
+        const kt_band_column *at = words + row * window->stride[KT_Y] * p->columns;
         for (x = window->output[KT_X]; x > 0; x--, y += channels, at += stride) {
             kt_channel_words sums = kt_band_sums(&weights, at, p->columns);
             if (scaling != NULL) {
@@ -157,7 +188,7 @@ static __attribute__((noinline)) void kt_vector_rows(const kt_bands *b, int32_t 
 {
     const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS];
-    kt_channel_words words[KT_BAND_WORDS];
+    kt_band_column words[KT_BAND_WORDS];
     kt_band_place p = {b, oy, rows, (rows - 1) * window->stride[KT_Y] + 3, 0, 0, 0, 0, 0};
     const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
     int32_t c;
