@@ -145,9 +145,11 @@ def one_operator(rng: np.random.Generator) -> Graph:
     """A GRU, an LSTM, attention, a normalisation or another operator behind two convolutions, as the gradients are tested on."""
     m = Maker("operator", (1, 6, 5, 3), int(rng.integers(1 << 30)))
     x = m.conv("input", "first", 4, Window((3, 3), (1, 1), (1, 1, 1, 1)))
-    other = m.conv(x, "second", 4, Window((3, 3), (1, 1), (1, 1, 1, 1)), str(rng.choice(("none", "relu"))))
-    names = [*TRAINED, "gru", "lstm", "attention", "layer_normalization"]
-    y = TRAINED[names[int(rng.integers(len(names)))]](m, x, other)
+    activation, names = str(rng.choice(("none", "relu"))), [*TRAINED, "gru", "lstm", "attention", "layer_normalization"]
+    name = names[int(rng.integers(len(names)))]
+    alike = name in ("minimum", "maximum")  # their operands have one scale
+    other = m.conv(x, "second", 4, Window((3, 3), (1, 1), (1, 1, 1, 1)), "none" if alike else activation)
+    y = TRAINED[name](m, x, other)
     return with_whole_sequences(m.finish(m.dense(y, "logits", int(rng.integers(2, 9)))))
 
 
