@@ -120,7 +120,7 @@ def measure(name: str, draw: int) -> Result:
             HEAD: _last(space, "head", budget),
         }
         result.ways[title] = {w: training.way(c, c.lr) for w, c in fitting.items() if c is not None}
-        chosen = next(c for c in space.candidates(budget) if c.name == found.best.name)
+        chosen = next(c for c in (*space.by_hand(budget), *space.candidates(budget)) if c.name == found.best.name)
         result.ways[title][SEARCH] = training.way(chosen, found.best.lr)
     search.close()
     return result

@@ -4,6 +4,7 @@ meaning against the formulas of the papers in float64."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,14 @@ def streamed_weights(r: Rng) -> Case:
     return Case(StreamedWeights(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)), types, arrays)
 
 
+def streamed_limits(r: Rng) -> Case:
+    """Gradients and values as large as they may get, and larger ones, which are limited."""
+    case = streamed_weights(r)
+    case.arrays["exponent"][:] = r.integers(40, 128)  # type: ignore[index]
+    case.arrays["learning_rate"][:] = pick(r, 1e-4, 1.0, 1e17)  # type: ignore[index]
+    return replace(case, op=replace(case.op, clip=pick(r, 0.0, 0.0, 1e30)))
+
+
 def streamed_rows(r: Rng) -> Case:
     """Rows in parts that need not divide them, under windows of one position or more."""
     height, width, depth, rows, kernel = (int(r.integers(1, n)) for n in (5, 6, 9, 9, 4))
@@ -288,7 +297,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     for f, count in (
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
-        (streamed_bias, 40), (streamed_weights, 60), (streamed_rows, 40),
+        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

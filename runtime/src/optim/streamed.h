@@ -45,16 +45,24 @@ enum { KT_STREAMED_PART = 16 };
 static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
 {
     float total = 0.0f;
-    int32_t row, column, i;
+    int32_t row, column;
     for (row = 0; row < params->rows; row++) {
+#if KT_SOFT_FLOAT
         for (column = 0; column < params->columns; column += KT_STREAMED_PART) {
             const int32_t length = kt_minimum(params->columns - column, KT_STREAMED_PART);
             float gradients[KT_STREAMED_PART];
+            int32_t i;
             for (i = 0; i < length; i++) {
                 gradients[i] = kt_streamed_sum(s, row, column + i);
             }
             total = kt_add_squares(total, gradients, length, s->factor.value);
         }
+#else
+        for (column = 0; column < params->columns; column++) {
+            const float gradient = kt_streamed_sum(s, row, column) * s->factor.value;
+            total = total + gradient * gradient;
+        }
+#endif
     }
     return total;
 }
