@@ -19,6 +19,8 @@ BUILDS: dict[str, dict[str, Any]] = {
     "lora": {"method": LORA, "loss": "mse"},
     "full": {"method": (kt.Full(), kt.BiasOnly()), "loss": "mse"},
     "adapters": {"method": LORA, "train": False},
+    "fast lora": {"method": LORA, "loss": "mse", "ram": "64K"},
+    "fast gains": {"method": (kt.ScaleShift(), kt.BiasOnly()), "loss": "mse", "ram": "64K"},
 }
 CASES = [
     ("cortex-m0plus", "bias"),
@@ -27,8 +29,11 @@ CASES = [
     ("cortex-m3", "lora"),
     ("cortex-m3", "adapters"),
     ("rv32imc", "lora"),
+    ("rv32imc", "fast lora"),
+    ("rv32imc", "fast gains"),
+    ("cortex-m3", "fast gains"),
 ]
-CASES += [(core, kind) for core in ("cortex-m4", "cortex-m55") for kind in BUILDS]
+CASES += [(core, kind) for core in ("cortex-m4", "cortex-m55") for kind in BUILDS if not kind.startswith("fast")]
 UNSEEN = 48
 """Bytes that leave no trace, because the agent's function that paints the stack takes as many."""
 MOST = 1.3

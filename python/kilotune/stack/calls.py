@@ -24,6 +24,8 @@ _FLASH: Sequence[str] = ()
 _MODEL = ("adapter_load", "adapter_select", "infer")
 """Functions of a model's table, which the slots call."""
 
+_ROWS = tuple(f"kt_triple_{rows}_rows_{rounding}" for rows in ("two", "three") for rounding in ("half_up", "away"))
+
 POINTERS: Mapping[str, Sequence[str]] = {
     "kt_adapter_open": ("kt_adapter_verify",),
     "kt_pool_select": ("adapter_select",),
@@ -39,6 +41,8 @@ POINTERS: Mapping[str, Sequence[str]] = {
         "kt_triple_started_half_up",
         "kt_triple_started_away",
     ),
+    **dict.fromkeys(("kt_triple_depthwise_s8", "kt_triple_depthwise_relu_s8", "kt_gained_half_up", "kt_gained_away"), _ROWS),
+    "kt_walk_gained": ("kt_gained_half_up", "kt_gained_away"),
     **dict.fromkeys(("kt_slots_boot", "activate", "kt_self_test_errors", "try_out", "kt_update_install"), _MODEL),
     **dict.fromkeys(("kt_update_begin", "kt_update_resume", "kt_update_write", "start", "write_word", "commit"), _FLASH),
 }

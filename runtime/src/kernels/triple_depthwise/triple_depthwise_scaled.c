@@ -21,14 +21,14 @@ static int32_t kt_gained_words_of(const kt_gained_bands *gained, const kt_triple
     return params->fold[c] + kt_clamp(kt_bias_before_gain(gained->bias[c], factor), -params->bias_limit, params->bias_limit);
 }
 
-static void away(const void *context, const kt_triple_band *band)
+static void kt_gained_away(const void *context, const kt_triple_band *band)
 {
     const kt_gained_bands *const gained = context;
     const int32_t bias = kt_gained_words_of(gained, band);
     kt_results_of_band(band, gained->words, bias, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
 }
 
-static void half_up(const void *context, const kt_triple_band *band)
+static void kt_gained_half_up(const void *context, const kt_triple_band *band)
 {
     const kt_gained_bands *const gained = context;
     const int32_t bias = kt_gained_words_of(gained, band);
@@ -36,8 +36,8 @@ static void half_up(const void *context, const kt_triple_band *band)
 }
 
 /* The words of one channel stand in front of the band. */
-static void walk(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain, const int8_t *gain_exponent,
-                 int8_t *y, void *scratch, kt_band_results *results)
+static void kt_walk_gained(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                           const int8_t *gain_exponent, int8_t *y, void *scratch, kt_band_results *results)
 {
     const kt_gained_bands gained = {bias, kt_gain_of(gain, gain_exponent), scratch};
     kt_walk_triple_bands(params, x, y, (int32_t *)scratch + kt_words_of_taps(&params->window) + 3, &gained, results);
@@ -47,12 +47,12 @@ static void walk(const kt_triple_depthwise_params *params, const int8_t *x, cons
 void kt_triple_depthwise_scaled_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                    const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    walk(params, x, bias, gain, gain_exponent, y, scratch, away);
+    kt_walk_gained(params, x, bias, gain, gain_exponent, y, scratch, kt_gained_away);
 }
 
 /* Under a ReLU whose zero is the lowest value of int8. */
 void kt_triple_depthwise_scaled_relu_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                         const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    walk(params, x, bias, gain, gain_exponent, y, scratch, half_up);
+    kt_walk_gained(params, x, bias, gain, gain_exponent, y, scratch, kt_gained_half_up);
 }
