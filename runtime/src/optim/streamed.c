@@ -49,9 +49,7 @@ static int in_integers(const kt_streamed_params *params, const kt_streamed *s, i
     *value_exponent = (int8_t)(held + growth + 8);
     return 1;
 }
-#endif
-
-#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
+#elif !defined(KT_SMALL)
 /* Values with the power of two of their exponent, and what decay leaves of them. */
 typedef struct {
     int8_t *value;
@@ -61,20 +59,20 @@ typedef struct {
 } kt_streamed_values;
 
 /* Whether no limit of a gradient's elements changes one: none is as large, and none is no number. */
-static inline int kt_within_limits(const kt_streamed *s)
+static inline int is_within_limits(const kt_streamed *s)
 {
     const float most = (float)(128 * 255) * s->scale.value * s->factor.value; /* of an int8 with a difference of two */
     return most <= KT_LARGEST_GRADIENT;
 }
 
 /* Element i with its step, of a gradient within limits: kt_streamed_step without what they take. */
-KT_INLINE float kt_moved_within(const kt_streamed *s, const kt_streamed_values *v, int32_t i, int32_t sum)
+KT_INLINE float moved_within(const kt_streamed *s, const kt_streamed_values *v, int32_t i, int32_t sum)
 {
     const float gradient = (float)sum * s->scale.value * s->factor.value;
     return kt_block_moved(kt_master(v->value[i], v->remainder[i]), v->unit, v->kept, gradient * s->rate.value);
 }
 
-static float kt_largest_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v)
+static float largest_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v)
 {
     const int8_t *const x = s->x;
     const int32_t columns = params->columns;
@@ -83,14 +81,14 @@ static float kt_largest_within(const kt_streamed_params *params, const kt_stream
     for (row = 0; row < params->rows; row++) {
         const int32_t g = s->g[row];
         for (column = 0; column < columns; column++, i++) {
-            largest = kt_larger_magnitude(largest, kt_absolute(kt_moved_within(s, v, i, g * (x[column] + s->offset))));
+            largest = kt_larger_magnitude(largest, kt_absolute(moved_within(s, v, i, g * (x[column] + s->offset))));
         }
     }
     return largest;
 }
 
 /* factor: 2^-e of an exponent that brings all within +-KT_MASTER_LIMIT, which none is held to therefore. */
-static void kt_move_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, float factor)
+static void move_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, float factor)
 {
     const int8_t *const x = s->x;
     const int32_t columns = params->columns;
@@ -98,10 +96,29 @@ static void kt_move_within(const kt_streamed_params *params, const kt_streamed *
     for (row = 0; row < params->rows; row++) {
         const int32_t g = s->g[row];
         for (column = 0; column < columns; column++, i++) {
-            const float moved = kt_moved_within(s, v, i, g * (x[column] + s->offset));
+            const float moved = moved_within(s, v, i, g * (x[column] + s->offset));
             kt_store_master(&v->value[i], &v->remainder[i], kt_floor(kt_times_power(moved, factor) + 0.5f));
         }
     }
+}
+
+/* Where no limit is met; returns whether it was done. */
+static int within_limits(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, int8_t *value_exponent)
+{
+    float largest, factor;
+    int32_t chosen;
+    if (!is_within_limits(s)) {
+        return 0;
+    }
+    largest = largest_within(params, s, v);
+    chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
+    factor = kt_power_of_two(-chosen);
+    if (!(largest * factor <= (float)KT_MASTER_LIMIT)) {
+        return 0;
+    }
+    move_within(params, s, v, factor);
+    *value_exponent = (int8_t)(chosen + 8);
+    return 1;
 }
 #endif
 
@@ -123,19 +140,12 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     if (kept == 1.0f && in_integers(params, &s, value, value_exponent, remainder)) {
         return;
     }
-#endif
-#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
-    if (kt_within_limits(&s)) {
+#elif !defined(KT_SMALL)
+    {
         const kt_streamed_values values = {value, remainder, unit, kept};
-        largest = kt_largest_within(params, &s, &values);
-        chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
-        factor = kt_power_of_two(-chosen);
-        if (largest * factor <= (float)KT_MASTER_LIMIT) {
-            kt_move_within(params, &s, &values, factor);
-            *value_exponent = (int8_t)(chosen + 8);
+        if (within_limits(params, &s, &values, value_exponent)) {
             return;
         }
-        largest = 0.0f;
     }
 #endif
     for (row = 0; row < params->rows; row++) {

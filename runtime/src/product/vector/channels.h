@@ -193,6 +193,32 @@ KT_INLINE void kt_add_products_of(kt_channel_words *sums, const kt_channel_words
     sums->high = kt_add_pair_products(sums->high, a->high, b->high);
 }
 
+/* 1 where values of single places are multiplied and added up as fast as two places side by side. */
+#if defined(__ARM_NEON)
+#define KT_SINGLE_PLACES 1
+
+/* sums + a * b, channel by channel, of values in order. */
+KT_INLINE void kt_add_single_products(kt_channel_words *sums, kt_lanes a, kt_lanes b)
+{
+    const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+    sums->low = vmlal_s16(sums->low, vget_low_s16(x), vget_low_s16(y));
+    sums->high = vmlal_high_s16(sums->high, x, y);
+}
+
+/* The first values of interleaved ones, and the second, in order. */
+KT_INLINE kt_lanes kt_first_place(kt_channel_words w)
+{
+    return vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(w.low), vmovn_s32(w.high)));
+}
+
+KT_INLINE kt_lanes kt_second_place(kt_channel_words w)
+{
+    return vreinterpretq_s32_s16(vcombine_s16(vshrn_n_s32(w.low, 16), vshrn_n_s32(w.high, 16)));
+}
+#else
+#define KT_SINGLE_PLACES 0
+#endif
+
 /* (value * factor + half) >> 16, which fits in 16 bits. */
 KT_INLINE kt_lanes kt_scale_channels(kt_lanes shorts, const kt_channel_words *factor, int32_t half)
 {

@@ -1,7 +1,7 @@
 /* band_rows.h: a band of ../banded_depthwise.h in vectors of channels: included there, in place of four channels at a time.
  *
- * The band's rows of the channels at hand stand on the stack, as pairs of neighbouring columns: words [row][column] of all channels; on NEON, which
- * multiplies and adds up shorts, as single columns. What lies outside of the image is put in between. The order in which input is read and results are written is that of the portable walk. */
+ * The band's rows of the channels at hand stand on the stack, as pairs of neighbouring columns: words [row][column] of all channels; with
+ * KT_SINGLE_PLACES as single columns. What lies outside of the image is put in between. The order in which input is read and results are written is that of the portable walk. */
 #ifndef KT_VECTOR_BAND_ROWS_H
 #define KT_VECTOR_BAND_ROWS_H
 
@@ -13,15 +13,15 @@ enum {
 };
 
 /* What stands in a column. */
-#if defined(__ARM_NEON)
+#if KT_SINGLE_PLACES
 typedef kt_lanes kt_band_column;
 #else
 typedef kt_channel_words kt_band_column;
 #endif
 
-/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0), on NEON each alone; of a gradient with taps turned round. */
+/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0), or each alone; of a gradient with taps turned round. */
 typedef struct {
-#if defined(__ARM_NEON)
+#if KT_SINGLE_PLACES
     kt_lanes taps[3][3];
 #else
     kt_channel_words first[3], last[3];
@@ -54,10 +54,10 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
     }
     for (row = 0; row < 3; row++) {
         const kt_channel_words first = kt_load_channels(pairs[2 * row]), last = kt_load_channels(pairs[2 * row + 1]);
-#if defined(__ARM_NEON)
-        w->taps[row][0] = vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(first.low), vmovn_s32(first.high)));
-        w->taps[row][1] = vreinterpretq_s32_s16(vcombine_s16(vshrn_n_s32(first.low, 16), vshrn_n_s32(first.high, 16)));
-        w->taps[row][2] = vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(last.low), vmovn_s32(last.high)));
+#if KT_SINGLE_PLACES
+        w->taps[row][0] = kt_first_place(first);
+        w->taps[row][1] = kt_second_place(first);
+        w->taps[row][2] = kt_first_place(last);
 #else
         w->first[row] = first;
         w->last[row] = last;
@@ -83,7 +83,7 @@ KT_INLINE void kt_fill_band_row(kt_band_column *words, const int8_t *x, int32_t 
             value = factor == NULL ? value : kt_scale_channels(value, factor, KT_HALF);
         }
         if (i > 0) {
-#if defined(__ARM_NEON)
+#if KT_SINGLE_PLACES
             words[i - 1] = before;
 #else
             words[i - 1] = kt_interleave(before, value);
@@ -98,12 +98,10 @@ KT_INLINE kt_channel_words kt_band_sums(const kt_band_weights *w, const kt_band_
     kt_channel_words sums = w->start;
     int32_t row;
     for (row = 0; row < 3; row++, at += columns) {
-#if defined(__ARM_NEON)
+#if KT_SINGLE_PLACES
         int32_t tap;
         for (tap = 0; tap < 3; tap++) {
-            const int16x8_t x = vreinterpretq_s16_s32(at[tap]), y = vreinterpretq_s16_s32(w->taps[row][tap]);
-            sums.low = vmlal_s16(sums.low, vget_low_s16(x), vget_low_s16(y));
-            sums.high = vmlal_high_s16(sums.high, x, y);
+            kt_add_single_products(&sums, at[tap], w->taps[row][tap]);
         }
 #else
         kt_add_products_of(&sums, &w->first[row], at);
