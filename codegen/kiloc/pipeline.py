@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from . import frontend
@@ -18,7 +18,7 @@ from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
-from .forecast import forecast, node_instructions
+from .forecast import forecast, instructions_of, node_instructions
 from .frontend.reversible import Convolution as Convolution
 from .frontend.reversible import Dense as Dense
 from .frontend.reversible import Reversible as Reversible
@@ -184,20 +184,15 @@ def _trainable(
 def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options) -> list[Slice]:
     """The slices of inference and training with their kernels and plans, within the memory budget."""
     arena = arena_budget(whole, options)
-    slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, arena, speed=options.speed)
+    taken = partial(instructions_of, target=options.kernels)
+    slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, taken, arena, speed=options.speed)
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
         fitted = fit_all if options.slice_instructions is None else fit_apart
-        bytes_, taken = (lambda other: forecast(base, other, forward()).total_bytes), lambda part: _instructions(part, options)
-        return fitted(slices, options, arena, update_bytes(whole), bytes_, taken)
+        return fitted(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes, taken)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
-
-
-def _instructions(part: Slice, options: Options) -> int:
-    """About how many a slice takes."""
-    return sum(node_instructions(part.kernels, options.kernels).values())
 
 
 def _cut(base: Graph, whole: Graph, slices: list[Slice], options: Options) -> list[Slice]:

@@ -68,8 +68,8 @@ def with_dead_channels(case: Case, r: Rng) -> Case:
 
 
 def wide(r: Rng, rows: int = 1, multiple: int = 4) -> Case:
-    """A fully connected layer as wide as real ones. multiple: what its input channels are one of."""
-    ci, co = multiple * int(r.integers(1, 240 // multiple)), int(r.integers(1, 30))
+    """A fully connected layer as wide as real ones, of one row with more channels than a block has. multiple: what its input channels are one of."""
+    ci, co = multiple * int(r.integers(1, 240 // multiple)), int(r.integers(1, pick(r, 30, 110) if rows == 1 else 30))
     x = activation((1, rows, ci), scale(r), int(r.choice([-128, 0, 127, 5])))
     weights = TensorType((co, ci), "int8", Quantization(tuple(float(np.float32(s)) for s in 2.0 ** r.uniform(-9, -6, co)), 0, 0))
     y = activation((1, rows, co), float(np.float32(x.scale * 2.0**-7.5 * ci**0.5 * pick(r, 60, 100, 300))), int(r.integers(-128, 128)))
@@ -80,6 +80,12 @@ def wide(r: Rng, rows: int = 1, multiple: int = 4) -> Case:
         "bias": r.integers(-(2**13), 2**13, co).astype(np.int32),
     }
     return Case(FullyConnected(), {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}, arrays, (y,))
+
+
+def scaled_row(r: Rng) -> Case:
+    """A fully connected layer of one row with a gain, with the model's own weights."""
+    case = wide(r)
+    return with_gain(case, r, case.types["bias"].size)
 
 
 def with_delta(case: Case, r: Rng) -> Case:
@@ -257,6 +263,7 @@ GENERATORS = {
     "packed_sums_gain": (partial(packed_layer, kind="sums", gain=True), 16),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},
+    "scaled_row": (scaled_row, 16),
     "packed_depthwise_relu_gain": (partial(packed_depthwise_layer, relu=True, gain=True), 40),
     "packed_depthwise_gain": (partial(packed_depthwise_layer, relu=False, gain=True), 40),
     "packed_row_relu": (partial(packed_layer, kind="row_relu"), 24),

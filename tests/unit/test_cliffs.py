@@ -15,7 +15,7 @@ from gradients.graphs import Maker
 
 import kilotune as kt
 from kiloc.cores import CORES
-from kiloc.forecast.each_node import node_instructions
+from kiloc.forecast.each_node import instructions_of
 from kiloc.ir.operator import Names
 from kiloc.ir.verify import node_types
 from kiloc.ops._offset_sums import MOST_TAPS, without_columns
@@ -161,6 +161,6 @@ def test_a_small_backward_pass_leaves_inference_its_kernels(name: str, core: str
     """Where a step takes hardly more memory than inference, this takes hardly more instructions than where nothing is trained, and no more memory."""
     graph = kt.load(data_dir / "models" / f"{name}.tflite").graph
     plain, trained = (compile_graph(graph, Options(methods=methods, target=core), "0").infer for methods in ((), (method,)))
-    before, after = (sum(node_instructions(part.kernels, core).values()) for part in (plain, trained))
+    before, after = (instructions_of(part, core) for part in (plain, trained))
     assert after <= 1.05 * before
     assert trained.plan.arena_bytes <= plain.plan.arena_bytes

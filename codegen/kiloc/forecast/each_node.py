@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..cores import kernels_of
 from ..ir.graph import Graph, Node
-from ..plan.slice import kernel_call
+from ..plan.slice import Slice, kernel_call
 from .instructions import costs, taken
 from .work import form, work
 
@@ -23,3 +23,8 @@ def node_instructions(graph: Graph, target: str) -> dict[str, int]:
         return max(1, round(sum(taken(table, form(node, symbol, amounts), amounts) for symbol in symbols)))
 
     return {node.name: of_node(node) for node in graph.nodes}
+
+
+def instructions_of(part: Slice, target: str) -> int:
+    """About how many a call of a slice takes, inference or a training step."""
+    return sum(node_instructions(part.kernels, target).values())

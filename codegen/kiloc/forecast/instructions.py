@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..cores import kernels_of
-from .plan import Forecast
 from .work import form, work
+
+if TYPE_CHECKING:
+    from .plan import Forecast
 
 FOLDER = Path(__file__).parent / "costs"
 OUTSIDE = 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from ..passes.slices import prune
 from ..peft import Calibration, attach_all
 from ..plan import alignment
 from ..plan.slice import Slice, kernel_call
+from .each_node import instructions_of
 
 TYPICAL_SHIFT = 8
 """Of the sums of gradients, before calibration chooses one: fast kernels take nearly all of those that it does."""
@@ -91,9 +93,10 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     reduced = narrowed.graph if narrowed else without_constant_channels(whole)
     order = order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)
     inference, shared = order_inference(reduced, options.kernels, options.buffers), frozenset[str]()
+    taken = partial(instructions_of, target=options.kernels)
     while True:
         parts = [inference, with_shared_weights(order, options, shared)]
-        infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, check=False)
+        infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, taken, check=False)
         more = shared_for_memory(training, options)
         if more <= shared:
             break

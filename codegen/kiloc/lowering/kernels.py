@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..cores import bus_of, kernels_of
@@ -24,6 +24,15 @@ inputs or results of a small model its arena says little."""
 BESIDE_TRAINING = 0.15, 1024
 """Share of inference's arena that faster kernels may add to it in a training build, too, and the most bytes. It is what counts where a step takes
 little more than inference, as of a head: one of all biases takes so much more that its own arena decides. Of a large arena the bytes are few."""
+
+MORE_MEMORY = (0.02, 0.05, 0.1, 0.15, 0.25)
+"""Shares of what a build takes, arena and state, that faster kernels may add beyond that, where they are `WORTH` it."""
+LEAST_MEMORY = 8192
+"""Bytes that this counts as there at least: no core has less, and of a model of a few hundred bytes a share says nothing."""
+WORTH = 2.0
+"""Times the share of memory that kernels add by which they make inference or a step faster, at least."""
+SLOWER = 1.01
+"""Times the instructions that the other of the two may take then: estimates are no closer."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -70,12 +79,20 @@ def checked(part: Slice) -> Slice:
 
 
 def choose_kernels(
-    parts: Sequence[Graph], align: int, prove: bool, target: str, ram: int = 0, check: bool = True, speed: bool = False
+    parts: Sequence[Graph],
+    align: int,
+    prove: bool,
+    target: str,
+    taken: Callable[[Slice], float],
+    ram: int = 0,
+    check: bool = True,
+    speed: bool = False,
 ) -> list[Slice]:
     """The slices of a build, which share an arena, with the fastest kernels that the arena has room for. speed: flash does not count.
 
     Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, but to inference
-    `BESIDE_TRAINING`, or up to `ram` bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
+    `BESIDE_TRAINING`, and `MORE_MEMORY` where they are worth it, or up to `ram` bytes. Where a step takes more, its node gets the next form, which
+    takes less; both slices use the same. taken: about how many instructions a slice takes.
     """
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
 
@@ -84,22 +101,62 @@ def choose_kernels(
         return max(limit, ram, _beside_training(arenas[0]) if len(parts) > 1 else 0)
 
     limit, least = limit_of([_alive(part, align, target) for part in parts]), list[Slice]()  # what portable kernels take is no less
-    saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
-    saving |= {node.name: 1 for part in parts for node in part.nodes if may_repack(part, node, target)}
-    for _ in range(ROUNDS):
-        found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
-        if not least and any(part.plan.arena_bytes > limit for part in found):
-            least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
-            limit = limit_of([part.plan.arena_bytes for part in least])
-        wide = [part for part in found if part.plan.arena_bytes > limit]
-        changed = [name for part in wide for name in _at_fault(part, limit)]
-        if not changed:
-            break
-        saving |= {name: saving.get(name, 0) + 1 for name in changed}
-    found = least if wide else _with_repacking(found, limit)
+    fastest = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
+    fastest |= {node.name: 1 for part in parts for node in part.nodes if may_repack(part, node, target)}
+    usual = [place(part, align, check=False, target=target, saving=fastest) for part in parts]
+    if _arena(usual) > limit:
+        least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
+        limit = limit_of([part.plan.arena_bytes for part in least])
+    found = _within(usual, limit)
+    if found is not usual and not ram:
+        found, limit = _with_more_memory(usual, found or least, limit, taken)
+    found = _with_repacking(found, limit) if found else least
     if prove:
         return [place(part.graph, align, prove, check, target, part.saving) for part in found]
     return [checked(part) for part in found] if check else found
+
+
+def _arena(parts: Sequence[Slice]) -> int:
+    """Bytes of the arena that slices share."""
+    return max(part.plan.arena_bytes for part in parts)
+
+
+def _within(usual: list[Slice], limit: int) -> list[Slice] | None:
+    """The slices with the next forms at their fullest steps, until the arena fits the limit; None where every kernel is portable then."""
+    found, saving = usual, dict(usual[0].saving)
+    for _ in range(ROUNDS):
+        changed = [name for part in found if part.plan.arena_bytes > limit for name in _at_fault(part, limit)]
+        if not changed:
+            break
+        saving |= {name: saving.get(name, 0) + 1 for name in changed}
+        found = with_forms(found, saving)
+    return found if _arena(found) <= limit else None
+
+
+def _with_more_memory(usual: list[Slice], found: list[Slice], limit: int, taken: Callable[[Slice], float]) -> tuple[list[Slice], int]:
+    """Slices with kernels that are faster by `WORTH` times the share of memory that they add, and the limit that they keep to;
+    `found` where there are none."""
+    whole = max(_arena(found) + sum(value.type.bytes for value in found[-1].graph.state()), LEAST_MEMORY)
+    times, start, best = [taken(part) for part in found], _arena(found), _arena(found)
+    if not _worth(times, [taken(part) for part in usual], MORE_MEMORY[0]):
+        return found, limit
+    for share in MORE_MEMORY:
+        wider = start + int(share * whole)
+        other = _within(usual, wider) if wider > limit else None
+        if other is None:
+            continue
+        faster = [taken(part) for part in other]
+        if _worth(times, faster, (_arena(other) - best) / whole):
+            found, times, limit, best = other, faster, wider, _arena(other)
+        if other is usual:
+            break
+    return found, limit
+
+
+def _worth(times: Sequence[float], faster: Sequence[float], share: float) -> bool:
+    """Whether a share of memory is, for which inference and a step take fewer instructions."""
+    gained = max(usual / max(less, 1) for usual, less in zip(times, faster, strict=True)) - 1
+    return gained > WORTH * share and all(less <= SLOWER * usual for usual, less in zip(times, faster, strict=True))
 
 
 def _beside_training(arena: int) -> int:

@@ -49,6 +49,9 @@ HEADROOM = 1.6
 BACKWARD_BITS = 14
 """Of the gain where gradients pass it."""
 
+ROW_CHANNELS = 32
+"""Channels of one position whose requantisation a layer finds at once: each ends once. KT_GAINED_BLOCK, KT_START_BLOCK."""
+
 
 def gain_factor(codes: Ints, exponent: Ints | int) -> Ints:
     """1 + codes 2^exponent within its range, in units of 2^-23. An exponent above 0 gives what 0 gives: a gain at the end of its range."""
@@ -116,8 +119,9 @@ def gain_operands(node: Node) -> dict[str, str]:
     return {o: node.inputs[o] for o in GAIN_OPERANDS if o in node.inputs}
 
 
-def gain_bytes(channels: int) -> int:
-    """Scratch of a layer's multipliers and biases with their gains, int32 each, and of its shifts, int8."""
+def gain_bytes(channels: int, positions: int = 0) -> int:
+    """Scratch of a layer's multipliers and biases with their gains, int32 each, and of its shifts, int8; of one position for a block of channels."""
+    channels = min(channels, ROW_CHANNELS) if positions == 1 else channels
     return 8 * channels + -(-channels // 4) * 4
 
 

@@ -21,7 +21,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_fiel
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, gain_bytes, gain_factor, summed_bias
+from .._gain import GAIN_OPERANDS, ROW_CHANNELS, gain_bytes, gain_factor, summed_bias
 from .._merged import MERGED, delta_operand
 from .._sums import addend, addend_multipliers, exact_matmul
 from .._window import Window
@@ -187,7 +187,8 @@ class PackedLinear(Op):
         if self.packed_delta:
             return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2] + gain
         if t.has("gain"):
-            return panel + (gain or 4 * (1 + packing.EPILOGUE) * packing.padded(y[2]))
+            channels = min(packing.padded(y[2]), ROW_CHANNELS) if row else packing.padded(y[2])
+            return panel + (gain or 4 * (1 + packing.EPILOGUE) * channels)
         return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:

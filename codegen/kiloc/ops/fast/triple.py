@@ -91,7 +91,7 @@ class TripleLinear(PackedLinear):
         """Bytes: of the panel, of sums of chunks, of a pixel outside, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
         if self.form.startswith("row"):
-            return GAINED_BYTES * y[2] if t.has("gain") else 0
+            return 0
         window = self.layer.window_of(self.plain(t))
         gain = (gain_bytes(y[2]) if self.wide else GAINED_BYTES * y[2]) if t.has("gain") else 0
         pixel = window.kernel == window.stride == (1, 1) and window.pad == (0, 0, 0, 0) and x[:2] == y[:2]
@@ -129,7 +129,7 @@ class TripleLinear(PackedLinear):
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
         arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
-        arguments += [Argument(n.outputs[0]), *([] if row and not t.has("gain") else ["NULL" if self.on_stack else Scratch()])]
+        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         used = (
             {"kt_trained_on_stack", "kt_started_on_stack", "kt_triple_on_stack"}

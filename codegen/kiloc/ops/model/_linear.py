@@ -158,7 +158,7 @@ class Linear(Op):
         assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
         if t.has("gain"):
             needs = (f"kernels/convolution/{symbol[3:-3]}.c",)
-            symbol, scratch = symbol.replace("_s8", "_scaled_s8"), gain_bytes(y[2])
+            symbol, scratch = symbol.replace("_s8", "_scaled_s8"), gain_bytes(y[2], 0 if t.has("lora_u") or t.has("delta") else y[0] * y[1])
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
         assert self.rounding == "twice" or symbol == "kt_conv2d_once_s8", "trainable weights need rounding twice"
         arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]

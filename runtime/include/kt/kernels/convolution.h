@@ -51,7 +51,7 @@ void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, cons
 /* kt_conv2d_s8 with a trained gain [output channels] (kt/kernels/gain.h) of the sum without the bias: multiplier and shift are those of
  * multiplier * gain, rounded half up; where that leaves int32, half of it is rounded and the shift is one more. In front of it the bias is
  * saturate32(round(bias * inverse / 2^24)), half up, inverse = floor(2^47 / factor), factor the gain in units of 2^-23. gain = 0 leaves y as it
- * was, bit for bit. scratch: 8 bytes a channel, and 1, rounded up to 4. */
+ * was, bit for bit. scratch: 8 bytes a channel, and 1, rounded up to 4; of one position for 32 channels at most. */
 void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                          const int8_t *gain_exponent, int8_t *y, void *scratch);
 

@@ -46,7 +46,7 @@ void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
 /* All four with a gain, kt_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: behind the panel, which rows have
- * none of, 64 bytes for each four channels. */
+ * none of, 64 bytes for each four channels, of rows for 32 channels at most. */
 void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                      const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_packed_conv2d_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,

@@ -40,16 +40,16 @@ void kt_triple_conv2d_s8(const kt_triple_conv2d_params *params, const int8_t *x,
 void kt_triple_row_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_triple_row_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
-/* The same with a trained gain, in the stream's requantisation. fold is not NULL. scratch: that of a frozen bias and 16 bytes a channel; of rows
- * 16 bytes a channel alone. */
+/* The same with a trained gain, in the stream's requantisation. fold is not NULL. scratch: that of a frozen bias and 16 bytes a channel; rows
+ * have none. */
 void kt_triple_conv2d_scaled_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                      const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_triple_conv2d_scaled_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                 const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_triple_row_scaled_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
-                                  const int8_t *gain_exponent, int8_t *y, void *scratch);
+                                  const int8_t *gain_exponent, int8_t *y);
 void kt_triple_row_scaled_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
-                             const int8_t *gain_exponent, int8_t *y, void *scratch);
+                             const int8_t *gain_exponent, int8_t *y);
 
 /* kt_packed_conv2d_lora_s8 (kt/kernels/packed_convolution.h), with a stream as above, without requantisation; layer.pairs is the length.
  * scratch: as above with a frozen bias. */

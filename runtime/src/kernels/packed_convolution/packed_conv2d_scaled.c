@@ -34,17 +34,31 @@ void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, cons
     kt_walk_panels(&own, x, starts, y, scratch, kt_product_scaled_half_up);
 }
 
-/* One row of a fully connected layer, read where it lies. */
+/* One row of a fully connected layer, read where it lies: each channel ends once, so that scratch holds the starts of a block alone. */
+KT_INLINE void kt_scaled_row(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                             const int8_t *gain_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int32_t words = 2 * params->pairs + KT_EPILOGUE;
+    int32_t c;
+    for (c = 0; c < channels; c += KT_START_BLOCK) {
+        kt_packed_conv2d_params block = *params;
+        block.window.output[KT_CHANNELS] = kt_minimum(channels - c, KT_START_BLOCK);
+        block.fold = params->fold + c;
+        block.stream = params->stream + c / KT_QUAD * words;
+        block = started(&block, bias + c, gain + c, gain_exponent, scratch);
+        kt_packed_results(&block, scratch, x, y + c, 0, product);
+    }
+}
+
 void kt_packed_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                              const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, scratch);
-    kt_packed_results(&own, scratch, x, y, 0, kt_product_scaled_row_away);
+    kt_scaled_row(params, x, bias, gain, gain_exponent, y, scratch, kt_product_scaled_row_away);
 }
 
 void kt_packed_row_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                   const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, scratch);
-    kt_packed_results(&own, scratch, x, y, 0, kt_product_scaled_row_half_up);
+    kt_scaled_row(params, x, bias, gain, gain_exponent, y, scratch, kt_product_scaled_row_half_up);
 }

@@ -11,7 +11,8 @@ KT_INLINE void kt_triple_scaled(const kt_triple_conv2d_params *params, const int
     int32_t *const start = scratch;
     int32_t *const epilogue = start + channels;
     const kt_triple_layer layer = {&params->window, (const uint8_t *)params->stream, params->length, params->chunk, start, epilogue, y, product};
-    kt_gained_channels(params, bias, gain, gain_exponent, start, epilogue);
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
+    kt_gained_channels(params, kt_triple_epilogue(params->stream, channels, params->length), bias, &trained, 0, channels, start, epilogue);
     kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), epilogue + 3 * channels, finish, &layer);
 }
 
