@@ -18,7 +18,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-arm64 bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs random-builds fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-arm64 bench-methods bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs random-builds fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -114,6 +114,9 @@ bench-host: setup  ## milliseconds of inference and training on this computer, w
 
 bench-arm64: setup  ## instructions of the host engine on 64-bit Arm, with vectors and with portable C
 	$(BIN)/python benchmarks/arm64.py --write docs/arm64.md
+
+bench-methods: setup  ## instructions of every method on models that the limits of bench-speed were not set on
+	$(BIN)/python benchmarks/methods.py --write docs/methods_on_models.md
 
 bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a slower kernel was taken
 	$(BIN)/python benchmarks/cliffs.py --quick --core m3 --core m4 --core m55 --write docs/cliffs.md

@@ -114,7 +114,7 @@ def main_source(build: kt.Build, whole: bool) -> str:
     inputs += f"static int16_t samples[{prefix}_SAMPLES];\n" if front else ""
     body += call("infer", f"{name}_infer(&model, {given}, out);")
     if training:
-        body += call("train_step", f"{name}_train_step(&model, {given}, &target, &loss);")
+        body += call("train_step", f"if ({name}_train_step(&model, {given}, &target, &loss)) return 1;")
         body += call("apply", f"{name}_apply(&model);")
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
     fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
@@ -304,7 +304,7 @@ def load(name: str) -> kt.Model:
 
 
 def built(name: str, core: str, methods: Sequence[Method] | None, folder: Path, speed: bool = False) -> kt.Build:
-    loss = "mse" if name == "ad01" else "cross_entropy"
+    loss = kt.MeanSquaredError(target="input") if name == "ad01" else "cross_entropy"
     return kt.build(load(name), folder / "build", method=methods, loss=loss, target=CORES[core], speed=speed, measure=False)
 
 

@@ -96,10 +96,29 @@ def with_delta(case: Case, r: Rng) -> Case:
     return with_some_rows(case, r) if r.random() < 0.6 else case
 
 
+def row_with_lora(r: Rng) -> Case:
+    """A fully connected layer of one row with LoRA of any rank."""
+    case, rank = wide(r), pick(r, 1, 2, 3, 4, 4, 5, 8, 33)
+    channels = case.types["bias"].size
+    types = {"lora_u": TensorType((1, 1, rank), "int8"), "lora_b": TensorType((channels, rank), "int8")}
+    types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
+    exponent = int(r.integers(-20, 4)) if r.random() < 0.8 else int(r.integers(-90, 90))
+    arrays = {
+        "lora_u": codes(r, 1, 1, rank),
+        "lora_b": codes(r, channels, rank),
+        "lora_range": one(int(r.integers(0, 12))),
+        "lora_b_exponent": one(exponent),
+    }
+    op = FullyConnected(lora_scale=float(r.uniform(0.1, 8)))
+    return replace(case, op=op, types={**case.types, **types}, arrays={**case.arrays, **arrays})
+
+
 def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     """A layer in one of the packed forms, with a gain or without; layers that cannot be proved are drawn again."""
     for _ in range(1000):
-        if kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
+        if kind.startswith("lora_row"):
+            case = row_with_lora(r)
+        elif kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
             case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
         else:
             case = linear(r, "lora" if kind.startswith("lora") else "")
@@ -258,6 +277,7 @@ GENERATORS = {
     "packed_lora": (partial(packed_layer, kind="lora"), 40),
     "packed_lora_relu": (partial(packed_layer, kind="lora_relu"), 40),
     "packed_lora_any": (partial(packed_layer, kind="lora_any"), 40),
+    **{f"packed_{k}": (partial(packed_layer, kind=k), 30) for k in ("lora_row_relu", "lora_row_any")},
     "packed_lora_ties": (lora_ties, 90),
     "packed_delta": (partial(packed_layer, kind="delta"), 80),
     "packed_sums_gain": (partial(packed_layer, kind="sums", gain=True), 16),

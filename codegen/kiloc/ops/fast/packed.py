@@ -40,6 +40,7 @@ NEEDS = {
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
     "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
     "lora_relu": ("product/started.c", "product/panel.c"), "lora_any": ("product/started.c", "product/panel.c"),
+    "lora_row_relu": ("product/row.c",), "lora_row_any": ("product/row.c",),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
@@ -47,11 +48,13 @@ SYMBOLS = {
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
     "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
     "lora_relu": "kt_packed_lora_relu_s8", "lora_any": "kt_packed_lora_s8",
+    "lora_row_relu": "kt_packed_lora_row_relu_s8", "lora_row_any": "kt_packed_lora_row_s8",
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
     "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts", "lora_relu": "packed_lora", "lora_any": "packed_lora",
+    "lora_row_relu": "packed_lora_row", "lora_row_any": "packed_lora_row",
 }  # fmt: skip
 
 
@@ -98,6 +101,11 @@ class PackedLinear(Op):
     def wide(self) -> bool:
         """Whether the product gives int32 sums."""
         return self.form in ("sums", "delta")
+
+    @property
+    def whole(self) -> bool:
+        """Whether values are read where they lie, or in parts on the stack: there is no panel then."""
+        return self.form.startswith(("row", "parts", "lora_row"))
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
@@ -181,7 +189,7 @@ class PackedLinear(Op):
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the panel, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
-        row = self.form.startswith(("row", "parts"))
+        row = self.whole
         panel = 128 * self.pairs(t) + 256 + 24 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
         gain = gain_bytes(y[2]) if t.has("gain") and self.wide else 0
         if self.packed_delta:
@@ -193,7 +201,7 @@ class PackedLinear(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        pairs, row = self.pairs(t), self.form.startswith(("row", "parts"))
+        pairs, row = self.pairs(t), self.whole
         gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
@@ -366,7 +374,7 @@ def _requantized(
     bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
     if t.has("lora_u"):
         start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
-        op = replace(op, form=f"lora_{form.removeprefix('row_')}", limit=start.limit, addend_limit=addend_limit)
+        op = replace(op, form=f"lora_{form}", limit=start.limit, addend_limit=addend_limit)
     else:
         start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
         op = replace(op, form=form, limit=start.limit)

@@ -115,6 +115,12 @@ void kt_packed_lora_s8(const kt_packed_lora_params *params, const int8_t *x, con
 void kt_packed_lora_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                             const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
 
+/* The same for one row of a fully connected layer whose input channels are a multiple of 4, without scratch. */
+void kt_packed_lora_row_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                           const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+void kt_packed_lora_row_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                                const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
 /* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {
     kt_packed_conv2d_lora_params layer;

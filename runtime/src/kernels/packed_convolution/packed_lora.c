@@ -3,22 +3,7 @@
 #define KT_STARTS_OF_EACH 1
 #include "kt/kernels/packed_convolution.h"
 #include "packed_conv2d.h"
-
-#if KT_DSP
-#include "dsp/lora_starts.h"
-#elif KT_VECTOR
-#include "vector/lora_starts.h"
-#else
-#include "lora_starts.h"
-
-static void kt_lora_starts(const kt_lora_layer *lora, const kt_lora_block *block, int32_t *starts)
-{
-    kt_each_start(lora, block, 0, block->count, 0, starts);
-    kt_no_starts(block->count, starts);
-}
-#endif
-
-enum { KT_STARTED_CHANNELS = 64 }; /* of a block, whose starts lie on the stack */
+#include "packed_lora.h"
 
 /* A layer, and the same as kt_packed_results takes a block of its channels. */
 typedef struct {

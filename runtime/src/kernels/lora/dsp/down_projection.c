@@ -248,16 +248,20 @@ static __attribute__((noinline)) int project_packed(const kt_down_projection_par
     return p.lost != 0;
 }
 
+enum { KT_FEW_POSITIONS = 8 }; /* of less, packing the kernels takes longer than what it saves */
+
 void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
                            const int8_t *a_exponent, const int8_t *range, int8_t *saturated, int8_t *u)
 {
-    const int32_t shift = *range - *a_exponent, rank = params->window.output[KT_CHANNELS], size = kt_kernel_size(&params->window);
+    const int32_t *const output = params->window.output;
+    const int32_t shift = *range - *a_exponent, rank = output[KT_CHANNELS], size = kt_kernel_size(&params->window);
+    const int packed = size <= KT_MOST_VALUES && output[KT_Y] * output[KT_X] >= KT_FEW_POSITIONS;
     int32_t j;
     int hit = 0;
-    if (size > KT_MOST_VALUES) {
+    if (!packed) {
         hit = kt_project_all(params, x, a, shift, u, patch_sums);
     }
-    for (j = 0; size <= KT_MOST_VALUES && j < rank; j += KT_ROWS) {
+    for (j = 0; packed && j < rank; j += KT_ROWS) {
         hit |= project_packed(params, x, a + j * size, kt_minimum(rank - j, KT_ROWS), shift, u + j);
     }
     if (saturated != NULL && hit) {
