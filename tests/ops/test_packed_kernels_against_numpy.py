@@ -116,19 +116,21 @@ def row_with_lora(r: Rng) -> Case:
 def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     """A layer in one of the packed forms, with a gain or without; layers that cannot be proved are drawn again."""
     for _ in range(1000):
-        if kind.startswith("lora_row"):
+        if kind == "delta_row":
+            case = wide(r)
+        elif kind.startswith("lora_row"):
             case = row_with_lora(r)
         elif kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
             case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
         else:
             case = linear(r, "lora" if kind.startswith("lora") else "")
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
-        if kind == "delta":
+        if kind.startswith("delta"):
             case = with_delta(case, r)
         if gain or (kind == "delta" and r.random() < 0.3):
             case = with_gain(case, r, case.types["bias"].size)
         trained = bool(r.random() < 0.4)
-        if kind not in ("lora", "delta", "sums"):
+        if kind not in ("lora", "delta", "delta_row", "sums"):
             case = in_form(case, r, kind.endswith("relu"))
             case = case if gain or kind.startswith("lora") else with_dead_channels(case, r)
         try:
@@ -281,6 +283,7 @@ GENERATORS = {
     "packed_lora_ties": (lora_ties, 90),
     "packed_delta": (partial(packed_layer, kind="delta"), 80),
     "packed_sums_gain": (partial(packed_layer, kind="sums", gain=True), 16),
+    "packed_delta_row": (partial(packed_layer, kind="delta_row"), 40),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},
     "scaled_row": (scaled_row, 16),

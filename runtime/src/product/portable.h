@@ -93,25 +93,42 @@ KT_INLINE void kt_product_totals(kt_product p, int exact)
     }
 }
 
-/* int8 results of one position whose values are int8. scaled: the epilogue stands behind the bias. */
+/* The sums of one position whose values are int8, and four channels. */
+KT_INLINE void kt_row_quad(const int32_t *stream, const int8_t *x, int32_t pairs, int32_t sums[4])
+{
+    int32_t i;
+    for (i = 0; i < pairs; i++) {
+        const int8_t *const first = x + i / 2 * 4 + i % 2;
+        const int32_t pair = kt_pair_of(first[0], first[2]);
+        kt_add_word(stream[2 * i], pair, 0, &sums[0], &sums[1]);
+        kt_add_word(stream[2 * i + 1], pair, 0, &sums[2], &sums[3]);
+    }
+}
+
+/* int8 results of one such position. scaled: the epilogue stands behind the bias. */
 KT_INLINE void kt_product_row(kt_product p, int32_t negative, int scaled)
 {
-    const int8_t *const x = p.panel;
     int8_t *result = p.result;
     int32_t i;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
         const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-        for (i = 0; i < p.pairs; i++) {
-            const int8_t *const first = x + i / 2 * 4 + i % 2;
-            const int32_t pair = kt_pair_of(first[0], first[2]);
-            kt_add_word(p.stream[2 * i], pair, 0, &sums[0], &sums[1]);
-            kt_add_word(p.stream[2 * i + 1], pair, 0, &sums[2], &sums[3]);
-        }
+        kt_row_quad(p.stream, p.panel, p.pairs, sums);
         for (i = 0; i < 4; i++) {
             result[i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
         }
         p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
+    }
+}
+
+/* int32 sums of one such position. */
+KT_INLINE void kt_product_row_totals(kt_product p)
+{
+    int32_t *result = p.result;
+    for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
+        int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
+        kt_row_quad(p.stream, p.panel, p.pairs, sums);
+        memcpy(result, sums, sizeof sums);
     }
 }
 

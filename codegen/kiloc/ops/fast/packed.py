@@ -36,6 +36,7 @@ DELTA_OPERANDS = ("delta", "delta_exponent")
 NEEDS = {
     "relu": ("product/results.c", "product/panel.c"), "any": ("product/results.c", "product/panel.c"),
     "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
+    "delta_row": ("product/row_sums.c",),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
     "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
@@ -44,6 +45,7 @@ NEEDS = {
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
+    "delta_row": "kt_packed_delta_row_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
     "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
@@ -52,6 +54,7 @@ SYMBOLS = {
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
+    "delta_row": "packed_delta_row",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
     "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts", "lora_relu": "packed_lora", "lora_any": "packed_lora",
     "lora_row_relu": "packed_lora_row", "lora_row_any": "packed_lora_row",
@@ -100,12 +103,12 @@ class PackedLinear(Op):
     @property
     def wide(self) -> bool:
         """Whether the product gives int32 sums."""
-        return self.form in ("sums", "delta")
+        return self.form in ("sums", "delta", "delta_row")
 
     @property
     def whole(self) -> bool:
         """Whether values are read where they lie, or in parts on the stack: there is no panel then."""
-        return self.form.startswith(("row", "parts", "lora_row"))
+        return "row" in self.form or self.form.startswith("parts")
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
@@ -214,7 +217,7 @@ class PackedLinear(Op):
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
         if self.wide:
-            struct = f"{symbol[:-3]}_params"
+            struct = "kt_packed_conv2d_lora_params" if self.form == "sums" else "kt_packed_conv2d_delta_params"
             fields |= self._requantization_fields(t)
             operands = LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
@@ -225,7 +228,7 @@ class PackedLinear(Op):
             fields = {"layer": fields, **self._started_fields(t)}
             arguments += [Argument(n.inputs[o]) for o in LORA_OPERANDS]
         arguments += gain
-        if self.form == "delta":
+        if self.form.startswith("delta"):
             packed_rows = t.type("delta").shape[0] if self.packed_delta else 0
             rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
             fields = {"layer": fields, "rows": rows, "packed_rows": packed_rows}
@@ -280,7 +283,7 @@ def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     """The same with room for the delta, which is packed once a call. Raises NotProved."""
     found, added, slow = packed(node, t, values)
     assert isinstance(found.op, PackedLinear)
-    return replace(found, op=replace(found.op, packed_delta=True)), added, slow
+    return replace(found, op=replace(found.op, packed_delta=not found.op.whole)), added, slow
 
 
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
@@ -322,7 +325,8 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     bounds = packing.bounds_of(t, weights, z)
     packing.check_sums(weights, bounds)
-    op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
+    form = "sums" if not t.has("delta") else "delta_row" if _one_row(layer, t, weights) and not t.has("gain") else "delta"
+    op, slow = PackedLinear(layer, t.type("weights"), form), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
             return (*_requantized(node, t, op, values, weights, bounds), slow)
@@ -363,13 +367,19 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(node, op=op, inputs=inputs), added, ""
 
 
+def _one_row(layer: Linear, t: NodeTypes, weights: NDArray[np.int64]) -> bool:
+    """Whether a layer takes one row that can be read where it lies."""
+    fully = isinstance(layer, FullyConnected) and layer.images(t)[1][0] == 1
+    return fully and not t.has(MERGED) and weights.shape[1] % packing.QUAD == 0
+
+
 def _requantized(
     node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64], bounds: tuple[packing.Ints, packing.Ints]
 ) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
-    q, (_, y) = requantization(op.layer, t), op.layer.images(t)
+    q = requantization(op.layer, t)
     form = "relu" if packing.rounds_half_up(q) else "any"
-    if isinstance(op.layer, FullyConnected) and y[0] == 1 and not t.has(MERGED) and weights.shape[1] % packing.QUAD == 0:
+    if _one_row(op.layer, t, weights):
         form = f"row_{form}"
     bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
     if t.has("lora_u"):

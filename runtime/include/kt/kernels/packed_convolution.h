@@ -133,7 +133,11 @@ typedef struct {
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch);
 
-/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+/* The same for one row of a fully connected layer whose input channels are a multiple of 4, without scratch; packed_rows is 0. */
+void kt_packed_delta_row_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                            const int8_t *delta_exponent, int8_t *y);
+
+/* The same of any positions with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
 void kt_packed_conv2d_delta_scaled_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                       const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                       const int8_t *gain_exponent, int8_t *y, void *scratch);

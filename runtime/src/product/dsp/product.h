@@ -192,6 +192,7 @@
     "sub r5, r4\n\t" "sub r9, r8\n\t" "sub r7, r6\n\t" "sub r11, r10\n\t" \
     "lsl r4, #8\n\t" "lsl r8, #8\n\t" "lsl r6, #8\n\t" "lsl r10, #8\n\t"
 #define KT_SCALED_ROW_SUMS "sub r5, r4\n\t" "sub r7, r6\n\t" "lsl r4, #8\n\t" "lsl r6, #8\n\t"
+#define KT_PLAIN_ROW_SUMS "sub r5, r4\n\t" "sub r7, r6\n\t" "asr r5, #8\n\t" "asr r7, #8\n\t"
 #define KT_PLAIN_SUMS_OF_PAIRED \
     "sub r5, r4\n\t" "sub r9, r8\n\t" "sub r7, r6\n\t" "sub r11, r10\n\t" \
     "asr r5, #8\n\t" "asr r9, #8\n\t" "asr r7, #8\n\t" "asr r11, #8\n\t"

@@ -84,30 +84,44 @@ KT_INLINE void kt_vector_totals(kt_product p, int exact)
     }
 }
 
-/* int8 results of one position whose values are int8. scaled: the epilogue stands behind the bias. */
+/* The sums of one position whose values are int8, and four channels. */
+KT_INLINE kt_four_lanes kt_row_quad_lanes(const kt_product *p)
+{
+    const int8_t *const x = p->panel;
+    const int32_t words = 2 * p->pairs, whole = words & -KT_LANES;
+    kt_position_sums sums = kt_no_position_sums();
+    int32_t i;
+    for (i = 0; i < whole; i += KT_LANES) {
+        const kt_lanes w = kt_load_lanes(p->stream + i), first = kt_first_weights(w);
+        kt_add_pairs_of(&sums, kt_row_twice(x + i), first, kt_second_weights(w, first));
+    }
+    if (whole < words) {
+        int8_t rest[KT_LANES] = {0};
+        const kt_lanes w = kt_load_some(p->stream + i, words - whole), first = kt_first_weights(w);
+        memcpy(rest, x + i, (size_t)(words - whole));
+        kt_add_pairs_of(&sums, kt_row_twice(rest), first, kt_second_weights(w, first));
+    }
+    return kt_add_four(kt_load_four(p->bias), kt_quad_of_sums(&sums));
+}
+
+/* int8 results of one such position. scaled: the epilogue stands behind the bias. */
 KT_INLINE void kt_vector_row(kt_product p, int32_t negative, int scaled)
 {
-    const int8_t *const x = p.panel;
     int8_t *result = p.result;
-    const int32_t words = 2 * p.pairs, whole = words & -KT_LANES;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
         const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
-        kt_position_sums sums = kt_no_position_sums();
-        kt_four_lanes total;
-        int32_t i;
-        for (i = 0; i < whole; i += KT_LANES) {
-            const kt_lanes w = kt_load_lanes(p.stream + i), first = kt_first_weights(w);
-            kt_add_pairs_of(&sums, kt_row_twice(x + i), first, kt_second_weights(w, first));
-        }
-        if (whole < words) {
-            int8_t rest[KT_LANES] = {0};
-            const kt_lanes w = kt_load_some(p.stream + i, words - whole), first = kt_first_weights(w);
-            memcpy(rest, x + i, (size_t)(words - whole));
-            kt_add_pairs_of(&sums, kt_row_twice(rest), first, kt_second_weights(w, first));
-        }
-        total = kt_add_four(kt_load_four(p.bias), kt_quad_of_sums(&sums));
-        kt_store_bytes(result, kt_four_results(total, &epilogues, negative));
+        kt_store_bytes(result, kt_four_results(kt_row_quad_lanes(&p), &epilogues, negative));
         p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
+    }
+}
+
+/* int32 sums of one such position. */
+KT_INLINE void kt_vector_row_totals(kt_product p)
+{
+    int8_t *result = p.result;
+    for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
+        const kt_four_lanes sums = kt_row_quad_lanes(&p);
+        memcpy(result, &sums, sizeof sums);
     }
 }
 

@@ -5,8 +5,6 @@
 #include "../packed_conv2d_delta.h"
 #include "../../dsp/simd.h"
 
-enum { KT_LONGEST_ROW = 1 << 15 }; /* products of codes and values whose doubled sum is an int32 */
-
 /* What makes results of the sums of one channel, in the order in which kt_two_positions reads it. product: bytes to the delta's products, zeros for
  * a channel without a delta. */
 typedef struct {

@@ -17,6 +17,8 @@
  * smallest gain), 2^25 after the product, 2^9 after this shift. */
 enum { KT_LARGEST_SHIFT = 16 };
 
+enum { KT_LONGEST_ROW = 1 << 15 }; /* of a delta: products of codes and values whose doubled sum is an int32 */
+
 /* Sums to totals, one channel after the other. */
 static inline void kt_add_bias(const kt_trained_sums *trained, const kt_sums_block *block)
 {
