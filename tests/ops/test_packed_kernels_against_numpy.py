@@ -114,7 +114,9 @@ def row_with_lora(r: Rng) -> Case:
 
 
 def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
-    """A layer in one of the packed forms, with a gain or without; layers that cannot be proved are drawn again."""
+    """A layer in one of the packed forms, with a gain or without; layers that cannot be proved are drawn again. kind: behind "exact_" where weights
+    are -128."""
+    exact, kind = kind.startswith("exact_"), kind.removeprefix("exact_")
     for _ in range(1000):
         if kind == "delta_row":
             case = wide(r)
@@ -124,7 +126,11 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
             case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
         else:
             case = linear(r, "lora" if kind.startswith("lora") else "")
-        np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
+        weights = case.arrays["weights"]
+        np.maximum(weights, -127, out=weights)
+        if exact:
+            weights[r.random(weights.shape) < pick(r, 0, 0.02, 0.5)] = -128
+            weights.flat[int(r.integers(weights.size))] = -128
         if kind.startswith("delta"):
             case = with_delta(case, r)
         if gain or (kind == "delta" and r.random() < 0.3):
@@ -141,7 +147,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
             continue
         assert isinstance(found.op, PackedLinear)
         wanted = {"lora": "sums"}.get(kind, kind)
-        if found.op.form == wanted:
+        if found.op.form == wanted and found.op.exact == exact:
             return found
     raise AssertionError(f"no case of {kind}")
 
@@ -283,6 +289,10 @@ GENERATORS = {
     "packed_lora_ties": (lora_ties, 90),
     "packed_delta": (partial(packed_layer, kind="delta"), 80),
     "packed_sums_gain": (partial(packed_layer, kind="sums", gain=True), 16),
+    **{
+        f"packed_{kind}": (partial(packed_layer, kind=kind), 40)
+        for kind in (f"exact_{lora}{row}{end}" for lora in ("", "lora_") for row in ("", "row_") for end in ("relu", "any"))
+    },
     "packed_delta_row": (partial(packed_layer, kind="delta_row"), 40),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},

@@ -190,13 +190,13 @@ def share_at_no_cost(part: Graph, target: str) -> frozenset[str]:
     """Gradients of a training slice that share their weights with inference without a budget, since that takes no longer: those of one position,
     where nearly all of their MACs are in layers that are large enough, and the copies are larger than the code that it brings.
 
-    Where one load takes two words, copies are read faster; so are they beside LoRA, whose share the product back through the stream takes later.
+    Where one load takes two words, copies are read faster.
     """
     if kernels_of(target) != "dsp" or bus_of(target) > WORD:
         return frozenset()
     macs, bytes_, large = dict[str, int](), 0, 0
     for node in part.nodes:
-        if not isinstance(node.op, LinearInputGradient) or not is_single(node.op) or "lora_du" in node.inputs:
+        if not isinstance(node.op, LinearInputGradient) or not is_single(node.op):
             continue
         saved = second_copy(part, node, target)
         if saved and not choose(replace(part, shared=frozenset({node.name})), node, target).slow:

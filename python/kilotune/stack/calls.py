@@ -29,7 +29,13 @@ _ROWS = tuple(f"kt_triple_{rows}_rows_{rounding}" for rows in ("two", "three") f
 POINTERS: Mapping[str, Sequence[str]] = {
     "kt_adapter_open": ("kt_adapter_verify",),
     "kt_pool_select": ("adapter_select",),
-    "kt_run_lora": ("kt_product_started_half_up", "kt_product_started_away"),
+    "kt_run_lora": (
+        "kt_product_started_half_up",
+        "kt_product_started_away",
+        "kt_product_exact_started_half_up",
+        "kt_product_exact_started_away",
+    ),
+    "kt_run_lora_block": ("kt_product_row_half_up", "kt_product_row_away", "kt_product_exact_row_half_up", "kt_product_exact_row_away"),
     "kt_triple_walk": (
         "kt_finish_half_up",
         "kt_finish_away",

@@ -55,8 +55,8 @@ KT_INLINE int32_t kt_bias_words(kt_bias_kind kind)
     return kind == KT_BIAS_SCALED ? 4 + KT_EPILOGUE_WORDS : kind == KT_BIAS_OF_EACH ? 8 : 4;
 }
 
-/* int8 results of two positions. */
-KT_INLINE void kt_product_results(kt_product p, int32_t negative, kt_bias_kind kind)
+/* int8 results of two positions. exact: see product.h. */
+KT_INLINE void kt_product_results(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     const int32_t *const panel = p.panel;
     int8_t *result = p.result;
@@ -66,7 +66,7 @@ KT_INLINE void kt_product_results(kt_product p, int32_t negative, kt_bias_kind k
         for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             const int32_t *const start = p.bias + (kind == KT_BIAS_OF_EACH ? 4 * position : 0);
             int32_t sums[4] = {start[0], start[1], start[2], start[3]};
-            kt_quad_sums(p.stream, panel + position, 2, p.pairs, 0, sums);
+            kt_quad_sums(p.stream, panel + position, 2, p.pairs, exact, sums);
             for (i = 0; i < 4; i++) {
                 result[position * p.stride + i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
             }
@@ -94,26 +94,26 @@ KT_INLINE void kt_product_totals(kt_product p, int exact)
 }
 
 /* The sums of one position whose values are int8, and four channels. */
-KT_INLINE void kt_row_quad(const int32_t *stream, const int8_t *x, int32_t pairs, int32_t sums[4])
+KT_INLINE void kt_row_quad(const int32_t *stream, const int8_t *x, int32_t pairs, int exact, int32_t sums[4])
 {
     int32_t i;
     for (i = 0; i < pairs; i++) {
         const int8_t *const first = x + i / 2 * 4 + i % 2;
         const int32_t pair = kt_pair_of(first[0], first[2]);
-        kt_add_word(stream[2 * i], pair, 0, &sums[0], &sums[1]);
-        kt_add_word(stream[2 * i + 1], pair, 0, &sums[2], &sums[3]);
+        kt_add_word(stream[2 * i], pair, exact, &sums[0], &sums[1]);
+        kt_add_word(stream[2 * i + 1], pair, exact, &sums[2], &sums[3]);
     }
 }
 
 /* int8 results of one such position. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_product_row(kt_product p, int32_t negative, int scaled)
+KT_INLINE void kt_product_row(kt_product p, int exact, int32_t negative, int scaled)
 {
     int8_t *result = p.result;
     int32_t i;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
         const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-        kt_row_quad(p.stream, p.panel, p.pairs, sums);
+        kt_row_quad(p.stream, p.panel, p.pairs, exact, sums);
         for (i = 0; i < 4; i++) {
             result[i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
         }
@@ -127,7 +127,7 @@ KT_INLINE void kt_product_row_totals(kt_product p)
     int32_t *result = p.result;
     for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-        kt_row_quad(p.stream, p.panel, p.pairs, sums);
+        kt_row_quad(p.stream, p.panel, p.pairs, 0, sums);
         memcpy(result, sums, sizeof sums);
     }
 }

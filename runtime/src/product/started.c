@@ -8,13 +8,13 @@
 void kt_product_started_half_up(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_results(p, 0, KT_BIAS_OF_EACH);
+    kt_product_results(p, 0, 0, KT_BIAS_OF_EACH);
 }
 
 /* Ties away from zero: layers without an activation. */
 void kt_product_started_away(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_results(p, 128, KT_BIAS_OF_EACH);
+    kt_product_results(p, 0, 128, KT_BIAS_OF_EACH);
 }
 #endif

@@ -75,7 +75,8 @@ class PackedLinear(Op):
 
     layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias. addend_limit: of what
     LoRA adds.
-    on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream.
+    on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream. exact: the stream holds
+    exact words, since a weight is -128.
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
@@ -90,6 +91,7 @@ class PackedLinear(Op):
     addend_limit: int = kernel_field(0)
     on_stack: bool = False
     packed_delta: bool = kernel_field(False)
+    exact: bool = kernel_field(False)
 
     @property
     def window(self) -> object:
@@ -135,7 +137,8 @@ class PackedLinear(Op):
         if self.winograd:
             weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
         else:
-            weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
+            read = packing.from_exact_words if self.exact else packing.unpaired
+            weights = read(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
         if self.wide:
             return weights, np.zeros((0, packing.EPILOGUE), np.int64)
         epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64)
@@ -242,6 +245,9 @@ class PackedLinear(Op):
         elif gain:
             symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
+        elif self.exact:
+            symbol, file = symbol.replace("kt_packed", "kt_exact"), file.replace("packed", "exact")
+            needs = tuple(n if n == "product/panel.c" else n.replace("product/", "product/exact_") for n in needs)
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
@@ -293,6 +299,8 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     assert isinstance(op, PackedLinear)
     if t.has(MERGED):
         raise packing.NotProved(packing.MEMORY)
+    if op.exact and (op.form.startswith("lora") or op.whole):
+        raise packing.NotProved(packing.MEMORY)
     if op.form.startswith("lora"):
         return (*_summed(node, t, replace(op, form="sums", limit=0, addend_limit=0), values), packing.MEMORY)
     constants = {v.name: v.type for v in added}
@@ -300,7 +308,7 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     if op.form not in ("relu", "any") or t.has("gain"):
         raise packing.NotProved(packing.MEMORY)
     if bytes_of_stack > STACK_BYTES:
-        if op.weights.shape[0] > MOST_IN_PARTS:
+        if op.weights.shape[0] > MOST_IN_PARTS or op.exact:
             raise packing.NotProved(packing.MEMORY)
         return replace(found, op=replace(op, form=f"parts_{op.form}")), added, slow or packing.MEMORY
     return replace(found, op=replace(op, on_stack=True)), added, slow
@@ -324,14 +332,19 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     bounds = packing.bounds_of(t, weights, z)
-    packing.check_sums(weights, bounds)
+    packing.check_total(bounds)
+    exact = bool(weights.min() < -127)
+    if exact and (t.has("delta") or t.has("gain") or t.has(MERGED)):
+        packing.check_sums(weights, bounds)
     form = "sums" if not t.has("delta") else "delta_row" if _one_row(layer, t, weights) and not t.has("gain") else "delta"
-    op, slow = PackedLinear(layer, t.type("weights"), form), ""
+    op, slow = PackedLinear(layer, t.type("weights"), form, exact=exact), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
             return (*_requantized(node, t, op, values, weights, bounds), slow)
         except packing.NotProved as reason:
             slow = str(reason)
+    if exact:
+        raise packing.NotProved(f"{slow}, and a weight is -128")
     return (*_summed(node, t, op, values), slow)
 
 
@@ -388,7 +401,7 @@ def _requantized(
     else:
         start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
         op = replace(op, form=form, limit=start.limit)
-    words = packing.paired_words(weights, op.order(t))
+    words = (packing.exact_words if op.exact else packing.paired_words)(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
     inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
     return replace(node, op=op, inputs=inputs), added

@@ -121,7 +121,7 @@ def repacked_input_gradient(
 
     forward: the layer with its kernel, and the stream of this; None where it has none.
     """
-    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd:
+    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd or forward[0].op.exact:
         raise packing.NotProved("inference reads no stream of pairs")
     if not set(node.inputs) <= {"g", "weights", *LORA}:
         raise packing.NotProved("weights or gains of its layer are trained")

@@ -104,7 +104,7 @@ def shared_input_gradient(
     """
     layer = node.op
     assert isinstance(layer, LinearInputGradient)
-    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd:
+    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd or forward[0].op.exact:
         raise packing.NotProved("inference reads no stream of pairs")
     if not set(node.inputs) <= {"g", "weights", *LORA}:
         raise packing.NotProved("weights or gains of its layer are trained")

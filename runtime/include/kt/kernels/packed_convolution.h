@@ -45,6 +45,12 @@ void kt_packed_conv2d_parts_s8(const kt_packed_conv2d_params *params, const int8
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* All four where a weight is -128, of a stream of exact words: each half holds w + 128 of the first channel without a sign, and w of the second. */
+void kt_exact_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+void kt_exact_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+void kt_exact_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+void kt_exact_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
 /* All four with a gain, kt_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: behind the panel, which rows have
  * none of, 64 bytes for each four channels, of rows for 32 channels at most. */
 void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
@@ -120,6 +126,16 @@ void kt_packed_lora_row_s8(const kt_packed_lora_params *params, const int8_t *x,
                            const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
 void kt_packed_lora_row_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                                 const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
+/* All four of a stream of exact words, as above. */
+void kt_exact_lora_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                      const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+void kt_exact_lora_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                           const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+void kt_exact_lora_row_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                          const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+void kt_exact_lora_row_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                               const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
 
 /* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {

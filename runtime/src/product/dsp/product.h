@@ -51,6 +51,7 @@
 #define KT_ENTER_EXACT KT_ENTER("15", KT_PAIR_CODE, "3", "3", "") KT_SUM_PANEL "2:\n\t"
 #define KT_ENTER_EXACT_ALIKE KT_ENTER("15", KT_PAIR_CODE, "3", "3", "") KT_SUM_PANEL KT_FIRST_SUMS "2:\n\t"
 #define KT_ENTER_ROW KT_ENTER("7", KT_ROW_CODE, "2", "4", "lsr r0, #1\n\t") "2:\n\t"
+#define KT_ENTER_EXACT_ROW KT_ENTER("7", KT_ROW_CODE, "2", "4", "lsr r0, #1\n\t") KT_SUM_ROW "2:\n\t"
 
 /* Bytes of a step's instructions, and of those that are left out with so many bytes of a stream of pairs. */
 #if KT_LOADS_TWO_WORDS
@@ -89,6 +90,22 @@
     "str r5, " KT_FIRST_OFFSET "\n\t" \
     "str r6, " KT_SECOND_OFFSET "\n\t"
 
+/* The same of a row, at least four values, where the stream was. */
+#define KT_SUM_ROW \
+    "add lr, r1, r2, lsr #2\n\t" /* a row has a quarter of its stream's bytes */ \
+    "ldr r3, " KT_PRODUCT_PANEL_END "\n\t" \
+    "mov r4, #0x00010001\n\t" \
+    "mov r5, #0\n\t" \
+    "6:\n\t" \
+    "ldr r7, [lr], #4\n\t" \
+    "sxtb16 r8, r7\n\t" \
+    "sxtb16 r7, r7, ror #8\n\t" \
+    "smlad r5, r8, r4, r5\n\t" "smlad r5, r7, r4, r5\n\t" \
+    "cmp lr, r3\n\t" \
+    "bne 6b\n\t" \
+    "lsl r5, #7\n\t" \
+    "str r5, " KT_SECOND_OFFSET "\n\t"
+
 /* Sums start from the bias. The stream steps back by what is left out, and so does the code forwards: pc reads as the address of
  * label 1, two halfwords behind the addition. */
 #define KT_START_SUMS \
@@ -122,6 +139,10 @@
     "mov r9, r5\n\t" "mov r11, r7\n\t" \
     "sub r8, r4, r1\n\t" "sub r10, r6, r1\n\t" "sub r4, r0\n\t" "sub r6, r0\n\t" \
     KT_CODE_OF("r3", "r2")
+
+#define KT_EXACT_ROW_SUMS \
+    "ldr r0, " KT_SECOND_OFFSET "\n\t" \
+    "add r4, r4, r5, lsl #8\n\t" "add r6, r6, r7, lsl #8\n\t" "sub r4, r0\n\t" "sub r6, r0\n\t"
 
 /* The next pass, until the panel ends. stream_bytes, panel_bytes: what a pass reads of them. */
 #define KT_NEXT_PASS(stream_bytes, panel_bytes) \
@@ -163,8 +184,8 @@
     "sub r4, r4, r5, lsl #8\n\t" "sub r6, r6, r7, lsl #8\n\t" \
     "sub r8, r8, r9, lsl #8\n\t" "sub r10, r10, r11, lsl #8\n\t"
 
-/* Four values as they lie, one position: 16 products. Word j of x gives the pairs (0, 2) and (1, 3). */
-#define KT_ROW_STEPS \
+/* Four values as they lie, one position: 16 products. Word j of x gives the pairs (0, 2) and (1, 3). Registers and rotation: as of KT_STEP. */
+#define KT_ROW_STEPS_OF(whole_ab, whole_cd, b_or_a, d_or_c, rotation) \
     "1:\n\t" \
     ".irp j, 0, 1, 2, 3, 4, 5, 6, 7\n\t" \
     "ldr.w r2, [lr, #4 * \\j]\n\t" \
@@ -172,25 +193,32 @@
     KT_TWO_WORDS("r8", "r9", "r12", "16 * \\j + 8") \
     "sxtb16.w r3, r2, ror #8\n\t" \
     "sxtb16.w r2, r2\n\t" \
-    "smlad r5, r0, r2, r5\n\t" \
-    "smlad r7, r1, r2, r7\n\t" \
-    "sxtb16.w r0, r0\n\t" \
-    "sxtb16.w r1, r1\n\t" \
-    "smlad r4, r0, r2, r4\n\t" \
-    "smlad r6, r1, r2, r6\n\t" \
-    "smlad r5, r8, r3, r5\n\t" \
-    "smlad r7, r9, r3, r7\n\t" \
-    "sxtb16.w r8, r8\n\t" \
-    "sxtb16.w r9, r9\n\t" \
-    "smlad r4, r8, r3, r4\n\t" \
-    "smlad r6, r9, r3, r6\n\t" \
+    "smlad " whole_ab ", r0, r2, " whole_ab "\n\t" \
+    "smlad " whole_cd ", r1, r2, " whole_cd "\n\t" \
+    "sxtb16.w r0, r0" rotation "\n\t" \
+    "sxtb16.w r1, r1" rotation "\n\t" \
+    "smlad " b_or_a ", r0, r2, " b_or_a "\n\t" \
+    "smlad " d_or_c ", r1, r2, " d_or_c "\n\t" \
+    "smlad " whole_ab ", r8, r3, " whole_ab "\n\t" \
+    "smlad " whole_cd ", r9, r3, " whole_cd "\n\t" \
+    "sxtb16.w r8, r8" rotation "\n\t" \
+    "sxtb16.w r9, r9" rotation "\n\t" \
+    "smlad " b_or_a ", r8, r3, " b_or_a "\n\t" \
+    "smlad " d_or_c ", r9, r3, " d_or_c "\n\t" \
     ".endr\n\t" \
     KT_NEXT_PASS("128", "32")
+#define KT_ROW_STEPS KT_ROW_STEPS_OF("r5", "r7", "r4", "r6", "")
+#define KT_EXACT_ROW_STEPS \
+    KT_ROW_STEPS_OF("r4", "r6", "r5", "r7", ", ror #8") \
+    "sub r4, r4, r5, lsl #8\n\t" "sub r6, r6, r7, lsl #8\n\t" \
+    "lsl r4, #8\n\t" "lsl r5, #8\n\t" "lsl r6, #8\n\t" "lsl r7, #8\n\t"
 
 /* 256 * sum of all eight: the epilogue wants them so. */
 #define KT_SCALED_SUMS \
     "sub r5, r4\n\t" "sub r9, r8\n\t" "sub r7, r6\n\t" "sub r11, r10\n\t" \
     "lsl r4, #8\n\t" "lsl r8, #8\n\t" "lsl r6, #8\n\t" "lsl r10, #8\n\t"
+#define KT_SCALE_EXACT \
+    "lsl r4, #8\n\t" "lsl r5, #8\n\t" "lsl r6, #8\n\t" "lsl r7, #8\n\t" "lsl r8, #8\n\t" "lsl r9, #8\n\t" "lsl r10, #8\n\t" "lsl r11, #8\n\t"
 #define KT_SCALED_ROW_SUMS "sub r5, r4\n\t" "sub r7, r6\n\t" "lsl r4, #8\n\t" "lsl r6, #8\n\t"
 #define KT_PLAIN_ROW_SUMS "sub r5, r4\n\t" "sub r7, r6\n\t" "asr r5, #8\n\t" "asr r7, #8\n\t"
 #define KT_PLAIN_SUMS_OF_PAIRED \

@@ -54,14 +54,14 @@ KT_INLINE void kt_two_sums(const int32_t *start, int32_t next, const int32_t *st
     }
 }
 
-/* int8 results of two positions. */
-KT_INLINE void kt_vector_results(kt_product p, int32_t negative, kt_bias_kind kind)
+/* int8 results of two positions. exact: see ../product.h. */
+KT_INLINE void kt_vector_results(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
         const kt_epilogues epilogues = kt_epilogues_of(kind == KT_BIAS_SCALED ? p.bias + 4 : p.stream + 2 * p.pairs);
         kt_four_lanes sums[2];
-        kt_two_sums(p.bias, kind == KT_BIAS_OF_EACH ? 4 : 0, p.stream, p.panel, p.pairs, 0, sums);
+        kt_two_sums(p.bias, kind == KT_BIAS_OF_EACH ? 4 : 0, p.stream, p.panel, p.pairs, exact, sums);
         if (p.stride != 0) {
             kt_store_bytes(result + p.stride, kt_four_results(sums[1], &epilogues, negative));
         }
@@ -84,33 +84,38 @@ KT_INLINE void kt_vector_totals(kt_product p, int exact)
     }
 }
 
+/* Words of a stream with the values of one position. */
+KT_INLINE void kt_add_row_words(kt_position_sums *sums, kt_lanes words, kt_lanes values, int exact)
+{
+    const kt_lanes first = exact ? kt_first_exact(words) : kt_first_weights(words);
+    kt_add_pairs_of(sums, values, first, exact ? kt_second_exact(words) : kt_second_weights(words, first));
+}
+
 /* The sums of one position whose values are int8, and four channels. */
-KT_INLINE kt_four_lanes kt_row_quad_lanes(const kt_product *p)
+KT_INLINE kt_four_lanes kt_row_quad_lanes(const kt_product *p, int exact)
 {
     const int8_t *const x = p->panel;
     const int32_t words = 2 * p->pairs, whole = words & -KT_LANES;
     kt_position_sums sums = kt_no_position_sums();
     int32_t i;
     for (i = 0; i < whole; i += KT_LANES) {
-        const kt_lanes w = kt_load_lanes(p->stream + i), first = kt_first_weights(w);
-        kt_add_pairs_of(&sums, kt_row_twice(x + i), first, kt_second_weights(w, first));
+        kt_add_row_words(&sums, kt_load_lanes(p->stream + i), kt_row_twice(x + i), exact);
     }
     if (whole < words) {
         int8_t rest[KT_LANES] = {0};
-        const kt_lanes w = kt_load_some(p->stream + i, words - whole), first = kt_first_weights(w);
         memcpy(rest, x + i, (size_t)(words - whole));
-        kt_add_pairs_of(&sums, kt_row_twice(rest), first, kt_second_weights(w, first));
+        kt_add_row_words(&sums, kt_load_some(p->stream + i, words - whole), kt_row_twice(rest), exact);
     }
     return kt_add_four(kt_load_four(p->bias), kt_quad_of_sums(&sums));
 }
 
 /* int8 results of one such position. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_vector_row(kt_product p, int32_t negative, int scaled)
+KT_INLINE void kt_vector_row(kt_product p, int exact, int32_t negative, int scaled)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
         const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
-        kt_store_bytes(result, kt_four_results(kt_row_quad_lanes(&p), &epilogues, negative));
+        kt_store_bytes(result, kt_four_results(kt_row_quad_lanes(&p, exact), &epilogues, negative));
         p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
     }
 }
@@ -120,7 +125,7 @@ KT_INLINE void kt_vector_row_totals(kt_product p)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
-        const kt_four_lanes sums = kt_row_quad_lanes(&p);
+        const kt_four_lanes sums = kt_row_quad_lanes(&p, 0);
         memcpy(result, &sums, sizeof sums);
     }
 }

@@ -8,13 +8,13 @@
 void kt_product_half_up(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_results(p, 0, KT_BIAS_ALONE);
+    kt_vector_results(p, 0, 0, KT_BIAS_ALONE);
 }
 
 /* Ties away from zero: layers without an activation. */
 void kt_product_away(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_results(p, 128, KT_BIAS_ALONE);
+    kt_vector_results(p, 0, 128, KT_BIAS_ALONE);
 }
 #endif

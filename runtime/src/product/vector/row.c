@@ -8,13 +8,13 @@
 void kt_product_row_half_up(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_row(p, 0, 0);
+    kt_vector_row(p, 0, 0, 0);
 }
 
 /* Ties away from zero: layers without an activation. */
 void kt_product_row_away(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_row(p, 128, 0);
+    kt_vector_row(p, 0, 128, 0);
 }
 #endif

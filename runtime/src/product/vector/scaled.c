@@ -8,26 +8,26 @@
 void kt_product_scaled_half_up(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_results(p, 0, KT_BIAS_SCALED);
+    kt_vector_results(p, 0, 0, KT_BIAS_SCALED);
 }
 
 /* Two positions, ties away from zero: layers without an activation. */
 void kt_product_scaled_away(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_results(p, 128, KT_BIAS_SCALED);
+    kt_vector_results(p, 0, 128, KT_BIAS_SCALED);
 }
 
 /* One row, in the same two ways. */
 void kt_product_scaled_row_half_up(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_row(p, 0, 1);
+    kt_vector_row(p, 0, 0, 1);
 }
 
 void kt_product_scaled_row_away(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_vector_row(p, 128, 1);
+    kt_vector_row(p, 0, 128, 1);
 }
 #endif

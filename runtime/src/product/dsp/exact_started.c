@@ -1,0 +1,35 @@
+/* Results whose sums start from something else at each position, of exact words: weights of -128. */
+#include "product.h"
+
+#if KT_DSP
+
+/* Eight of them: those of the first position in r4 to r7. The code's bytes follow from the stream's. */
+#define KT_START_EACH_EXACT \
+    "ldr r0, " KT_BIAS "\n\t" \
+    "ldm r0!, {r4-r11}\n\t" \
+    "str r0, " KT_BIAS "\n\t" \
+    "ldr lr, " KT_PRODUCT_PANEL "\n\t" \
+    "ldr r0, " KT_FIRST_OFFSET "\n\t" \
+    "ldr r1, " KT_SECOND_OFFSET "\n\t" \
+    "ldr r2, " KT_SKIP "\n\t" \
+    "add r4, r4, r5, lsl #8\n\t" "add r6, r6, r7, lsl #8\n\t" \
+    "add r8, r8, r9, lsl #8\n\t" "add r10, r10, r11, lsl #8\n\t" \
+    "sub r4, r0\n\t" "sub r6, r0\n\t" "sub r8, r1\n\t" "sub r10, r1\n\t" \
+    KT_CODE_OF("r3", "r2")
+
+/* Rounded half up: ReLU layers. */
+KT_NAKED void kt_product_exact_started_half_up(KT_PRODUCT_ARGUMENTS)
+{
+    __asm__ volatile(KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
+                     KT_HALF_UP("r4", "r8") KT_HALF_UP("r5", "r9") KT_HALF_UP("r6", "r10") KT_HALF_UP("r7", "r11")
+                     KT_STORE_BYTES KT_LEAVE);
+}
+
+/* Ties away from zero: layers without an activation. */
+KT_NAKED void kt_product_exact_started_away(KT_PRODUCT_ARGUMENTS)
+{
+    __asm__ volatile(KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
+                     KT_AWAY("r4", "r8") KT_AWAY("r5", "r9") KT_AWAY("r6", "r10") KT_AWAY("r7", "r11")
+                     KT_STORE_BYTES KT_LEAVE);
+}
+#endif
