@@ -293,6 +293,7 @@ GENERATORS = {
         f"packed_{kind}": (partial(packed_layer, kind=kind), 40)
         for kind in (f"exact_{lora}{row}{end}" for lora in ("", "lora_") for row in ("", "row_") for end in ("relu", "any"))
     },
+    "packed_exact_sums": (partial(packed_layer, kind="exact_lora"), 40),
     "packed_delta_row": (partial(packed_layer, kind="delta_row"), 40),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},

@@ -247,7 +247,7 @@ class PackedLinear(Op):
             file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
         elif self.exact:
             symbol, file = symbol.replace("kt_packed", "kt_exact"), file.replace("packed", "exact")
-            needs = tuple(n if n == "product/panel.c" else n.replace("product/", "product/exact_") for n in needs)
+            needs = tuple(n if n in ("product/panel.c", "product/sums.c") else n.replace("product/", "product/exact_") for n in needs)
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
@@ -299,8 +299,6 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     assert isinstance(op, PackedLinear)
     if t.has(MERGED):
         raise packing.NotProved(packing.MEMORY)
-    if op.exact and (op.form.startswith("lora") or op.whole):
-        raise packing.NotProved(packing.MEMORY)
     if op.form.startswith("lora"):
         return (*_summed(node, t, replace(op, form="sums", limit=0, addend_limit=0), values), packing.MEMORY)
     constants = {v.name: v.type for v in added}
@@ -343,8 +341,6 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
             return (*_requantized(node, t, op, values, weights, bounds), slow)
         except packing.NotProved as reason:
             slow = str(reason)
-    if exact:
-        raise packing.NotProved(f"{slow}, and a weight is -128")
     return (*_summed(node, t, op, values), slow)
 
 
@@ -353,7 +349,7 @@ def _summed(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Val
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(constant.shape[0], -1)
-    stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
+    stream = packing.as_stream((packing.exact_words if op.exact else packing.paired_words)(weights, op.order(t)))
     inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-t.type("x").zero_point * weights.sum(1)))
     return replace(node, op=op, inputs=inputs), added
 

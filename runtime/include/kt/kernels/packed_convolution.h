@@ -96,7 +96,11 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               int8_t *y, void *scratch);
 
-/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+/* The same of a stream of exact words, as above. */
+void kt_exact_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+
+/* The former with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
 void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                                      const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                                      const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);

@@ -1,17 +1,10 @@
 /* CONV_2D and FULLY_CONNECTED from packed weights with what a trained layer adds to the sums, or with a requantisation that has no
  * packed form. */
-#include "packed_trained_walk.h"
 #include "kt/kernels/packed_convolution.h"
-#include "kt/architecture.h"
+#include "trained_sums.h"
 
-#if !KT_DSP && !KT_VECTOR
-
-void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
-                              const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                              int8_t *y, void *scratch)
+void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent);
-    kt_packed_trained_walk(&trained, x, y, scratch, kt_finish_sums);
+    kt_run_trained(params, x, bias, u, b, u_range, b_exponent, y, scratch, kt_product_sums);
 }
-
-#endif

@@ -8,9 +8,9 @@
 #include "packed_conv2d.h"
 #include "packed_trained.h"
 
-/* One position, and another where `two`: a block of channels after the other. */
-static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t *panel, int32_t position, int two, int32_t other,
-                                   int8_t *y, kt_finish_block *finish)
+/* One position, and another where `two`: a block of channels after the other. product: of paired words, or of exact ones. */
+KT_INLINE void kt_finish_panel(const kt_trained_sums *trained, const int32_t *panel, int32_t position, int two, int32_t other, int8_t *y,
+                               kt_product_kernel *product, kt_finish_block *finish)
 {
     const kt_packed_conv2d_lora_params *const params = trained->params;
     const int32_t channels = params->window.output[KT_CHANNELS];
@@ -22,7 +22,7 @@ static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t
         const int32_t padded = kt_padded_channels(count);
         block.count = count;
         block.stride = two ? KT_START_BLOCK : 0;
-        kt_product_sums(sums, 4 * block.stride, sums + padded, params->fold + block.first, panel, params->pairs, stream);
+        product(sums, 4 * block.stride, sums + padded, params->fold + block.first, panel, params->pairs, stream);
         stream += padded / KT_QUAD * 2 * params->pairs;
         finish(trained, &block, y);
     }
@@ -35,8 +35,8 @@ static __attribute__((noinline)) void kt_fill_position(const kt_packed_conv2d_lo
     kt_fill_column(&params->window, params->outside, word, x, at.y, at.x);
 }
 
-static inline void kt_packed_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel,
-                                          kt_finish_block *finish)
+KT_INLINE void kt_packed_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel, kt_product_kernel *product,
+                                      kt_finish_block *finish)
 {
     const kt_window *const window = &trained->params->window;
     const int32_t direction = kt_direction(x, y);
@@ -49,7 +49,7 @@ static inline void kt_packed_trained_walk(const kt_trained_sums *trained, const 
             kt_fill_position(trained->params, panel + i, x, at);
             kt_next_position(window, direction, &at);
         }
-        kt_finish_panel(trained, panel, position, left > 1, position + direction, y, finish);
+        kt_finish_panel(trained, panel, position, left > 1, position + direction, y, product, finish);
     }
 }
 

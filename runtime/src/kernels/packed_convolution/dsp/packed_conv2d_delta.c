@@ -153,16 +153,13 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
     summed_delta summed = {kt_trained_delta_of(params, bias, delta, delta_exponent), NULL, NULL};
     const int32_t size = summed.delta.runs * summed.delta.length;
     int32_t totals[MOST_TOTALS];
+    kt_packed_delta packed;
     int32_t c;
     if (params->packed_rows > 0) {
-        kt_packed_delta packed;
         int32_t *const words = kt_pack_delta(&packed, &summed.delta, params->packed_rows, (int32_t *)scratch + 2 * params->layer.pairs);
         kt_find_steps(&packed, &summed.delta, words);
         summed.packed = &packed;
-        kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, finish);
-        return;
-    }
-    if (channels <= MOST_TOTALS) {
+    } else if (channels <= MOST_TOTALS) {
         for (c = 0; c < channels; c++) {
             const int32_t row = params->rows == NULL ? c : params->rows[c];
             if (row >= 0) {
@@ -171,7 +168,7 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
         }
         summed.totals = totals;
     }
-    kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, finish);
+    kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, kt_product_sums, finish);
 }
 
 #endif

@@ -76,7 +76,7 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
                                const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
     const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent);
-    kt_packed_trained_walk(&trained.trained, x, y, scratch, finish_block);
+    kt_packed_trained_walk(&trained.trained, x, y, scratch, kt_product_sums, finish_block);
 }
 
 #endif

@@ -1,9 +1,9 @@
-/* kt_packed_conv2d_lora_s8 for the DSP extension. */
+/* trained_sums.h: ../trained_sums.h for the DSP extension. */
+#ifndef KT_DSP_TRAINED_SUMS_H
+#define KT_DSP_TRAINED_SUMS_H
+
 #include "kt/kernels/packed_convolution.h"
 #include "../packed_trained_walk.h"
-
-#if KT_DSP
-
 #include "doubled_products.h"
 #include "packed_sums.h"
 
@@ -85,12 +85,11 @@ static void finish(const kt_trained_sums *trained, const kt_sums_block *block, i
     kt_requantize_block(trained, block, y);
 }
 
-void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
-                              const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                              int8_t *y, void *scratch)
+KT_INLINE void kt_run_trained(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
 {
     const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent);
-    kt_packed_trained_walk(&trained, x, y, scratch, finish);
+    kt_packed_trained_walk(&trained, x, y, scratch, product, finish);
 }
 
 #endif
