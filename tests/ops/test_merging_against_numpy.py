@@ -30,7 +30,7 @@ def case(r: Rng, layout: str) -> Case:
     channels, depth = int(r.integers(4 if layout == "packed_depthwise" else 1, 14)), 1 if depthwise else int(r.integers(1, 20))
     axis, shape = (3, (1, *kernel, channels)) if depthwise else (0, (channels, *kernel, depth))
     bounded = layout in ("plain", "packed", "triple", "triple_gradient") and not depthwise and r.random() < 0.3
-    weights = int8(r, *shape) if layout in ("plain", "offsets") and r.random() < 0.2 else codes(r, *shape)
+    weights = int8(r, *shape) if r.random() < 0.2 else codes(r, *shape)
     weights = (weights.astype(np.int32) // 8).astype(np.int8) if bounded else weights
     scales = [scale(r, -12, -4) if r.random() < 0.95 else 1e-30 for _ in range(channels)]
     types = {"weights": TensorType(shape, "int8", Quantization(tuple(scales) if channels > 1 else (scales[0],), 0, axis))}

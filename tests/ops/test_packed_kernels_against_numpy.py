@@ -294,6 +294,10 @@ GENERATORS = {
         for kind in (f"exact_{lora}{row}{end}" for lora in ("", "lora_") for row in ("", "row_") for end in ("relu", "any"))
     },
     "packed_exact_sums": (partial(packed_layer, kind="exact_lora"), 40),
+    **{
+        f"packed_exact_{kind}_gain": (partial(packed_layer, kind=f"exact_{kind}", gain=True), 30)
+        for kind in ("relu", "any", "row_relu", "row_any", "sums", "lora")
+    },
     "packed_delta_row": (partial(packed_layer, kind="delta_row"), 40),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},
@@ -399,6 +403,7 @@ def test_what_is_not_proved_is_refused() -> None:
     many = replace(many, types={**many.types, "bias": TensorType((4,), "int32")}, arrays=arrays, results=(replace(case.results[0], shape=(1, 1, 4)),))
     with pytest.raises(NotProved, match=r"2\^23"):
         repacked(many, packed)
+    case = with_delta(case, np.random.default_rng(0))
     case.arrays["weights"][0, 0] = -128  # type: ignore[index]
     with pytest.raises(NotProved, match="-128"):
         repacked(case, packed)

@@ -44,13 +44,17 @@ void kt_product_scaled_away(KT_PRODUCT_ARGUMENTS);
 void kt_product_started_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_started_away(KT_PRODUCT_ARGUMENTS);
 
-/* All three pairs of a stream of exact words: a weight may be -128. */
+/* All of these, and of one position, of a stream of exact words: a weight may be -128. */
 void kt_product_exact_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_exact_away(KT_PRODUCT_ARGUMENTS);
 void kt_product_exact_started_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_exact_started_away(KT_PRODUCT_ARGUMENTS);
 void kt_product_exact_row_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_exact_row_away(KT_PRODUCT_ARGUMENTS);
+void kt_product_exact_scaled_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_exact_scaled_away(KT_PRODUCT_ARGUMENTS);
+void kt_product_exact_scaled_row_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_exact_scaled_row_away(KT_PRODUCT_ARGUMENTS);
 
 /* int32 sums [channels]; no epilogue. */
 void kt_product_sums(KT_PRODUCT_ARGUMENTS);

@@ -151,13 +151,6 @@ def bounds_of(t: NodeTypes, weights: Ints, zero_point: int) -> tuple[Ints, Ints]
     return sum_bounds(weights, zero_point) if t.has(MERGED) else sum_range(weights, zero_point)
 
 
-def check_sums(weights: Ints, bounds: tuple[Ints, Ints]) -> None:
-    """Two weights fit into 16 bits, and the product's own sums are exact."""
-    if weights.min() < -127:
-        raise NotProved("a weight is -128")
-    check_total(bounds)
-
-
 def check_total(bounds: tuple[Ints, Ints]) -> None:
     """Sums of 24 bits."""
     low, high = bounds

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
-from .._merged import EXPONENT, MERGED, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
+from .._merged import EXPONENT, LARGEST_WEIGHT, MERGED, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
 from .._sums import addend_multipliers
 from .._window import Window
 from . import _packing as packing
@@ -128,7 +128,8 @@ def _with_offsets(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[s
 
 def _packed(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
     rows = in_rows(weights, op.axis)
-    pairs = packing.paired_words(rows, packing.window_order(op.window.kernel, op.window.dilation[1], op.depth))
+    words_of = packing.exact_words if op.lowest < -LARGEST_WEIGHT else packing.paired_words
+    pairs = words_of(rows, packing.window_order(op.window.kernel, op.window.dilation[1], op.depth))
     if words is not None:
         whole = np.pad(words, ((0, packing.padded(len(rows)) - len(rows)), (0, 0)))
         pairs = np.concatenate([pairs.reshape(len(pairs), -1), whole.reshape(len(pairs), -1)], 1)

@@ -245,9 +245,10 @@ class PackedLinear(Op):
         elif gain:
             symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
-        elif self.exact:
+        if self.exact:
             symbol, file = symbol.replace("kt_packed", "kt_exact"), file.replace("packed", "exact")
-            needs = tuple(n if n in ("product/panel.c", "product/sums.c") else n.replace("product/", "product/exact_") for n in needs)
+            alike = ("product/panel.c", "product/sums.c")
+            needs = tuple(n if n in alike else n.replace("product/", "product/exact_").replace("/packed_conv2d", "/exact_conv2d") for n in needs)
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
@@ -332,8 +333,8 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     bounds = packing.bounds_of(t, weights, z)
     packing.check_total(bounds)
     exact = bool(weights.min() < -127)
-    if exact and (t.has("delta") or t.has("gain") or t.has(MERGED)):
-        packing.check_sums(weights, bounds)
+    if exact and t.has("delta"):
+        raise packing.NotProved("a weight is -128")
     form = "sums" if not t.has("delta") else "delta_row" if _one_row(layer, t, weights) and not t.has("gain") else "delta"
     op, slow = PackedLinear(layer, t.type("weights"), form, exact=exact), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):

@@ -192,8 +192,6 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     z, bias = t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]])
-    if t.has(MERGED) and weights.min() < -127:
-        raise packing.NotProved("a weight is -128")
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])

@@ -62,6 +62,16 @@ void kt_packed_row_scaled_relu_s8(const kt_packed_conv2d_params *params, const i
 void kt_packed_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                              const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* The same of a stream of exact words. */
+void kt_exact_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                    const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_exact_conv2d_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                               const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_exact_row_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                 const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_exact_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                            const int8_t *gain_exponent, int8_t *y, void *scratch);
+
 /* kt_packed_conv2d_relu_s8 and kt_packed_conv2d_s8 for 3x3 windows of stride 1 with a border of 1, by Winograd's transform: input channels are a multiple of 8, output channels of 4,
  * the height of 2, the width of 4.
  * stream              runtime/src/product/winograd.h describes it; after each four channels their requantisation
@@ -100,10 +110,13 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
 void kt_exact_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                               const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
 
-/* The former with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+/* Both with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
 void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                                      const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                                      const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_exact_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
+                                    const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
+                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* layer               as for a layer without LoRA; fold NULL: the bias is frozen
  * addend_limit        an addend beyond it leaves every result at its clamp, whatever the bias within bias_limit

@@ -1,56 +1,21 @@
 /* CONV_2D and FULLY_CONNECTED from packed weights with a trained gain of each channel. */
-#define KT_WITH_GAIN 1
-#include "kt/kernels/packed_convolution.h"
-#include "packed_conv2d.h"
-#include "packed_gain.h"
-
-/* The layer whose bias is its starts, in `starts`. */
-static kt_packed_conv2d_params started(const kt_packed_conv2d_params *params, const int32_t *bias, const int8_t *gain,
-                                       const int8_t *gain_exponent, int32_t *starts)
-{
-    const int32_t weights = 2 * params->pairs;
-    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
-    kt_packed_conv2d_params own = *params;
-    kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.output[KT_CHANNELS], starts);
-    own.fold = NULL;
-    return own;
-}
+#include "packed_scaled.h"
 
 /* Results of any sign. */
 void kt_packed_conv2d_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                 const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    int32_t *const starts = (int32_t *)scratch + 2 * params->pairs;
-    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, starts);
-    kt_walk_panels(&own, x, starts, y, scratch, kt_product_scaled_away);
+    kt_run_scaled(params, x, bias, gain, gain_exponent, y, scratch, kt_product_scaled_away);
 }
 
 /* Under a ReLU whose zero is the lowest value of int8. */
 void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                      const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    int32_t *const starts = (int32_t *)scratch + 2 * params->pairs;
-    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, starts);
-    kt_walk_panels(&own, x, starts, y, scratch, kt_product_scaled_half_up);
+    kt_run_scaled(params, x, bias, gain, gain_exponent, y, scratch, kt_product_scaled_half_up);
 }
 
-/* One row of a fully connected layer, read where it lies: each channel ends once, so that scratch holds the starts of a block alone. */
-KT_INLINE void kt_scaled_row(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
-                             const int8_t *gain_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
-{
-    const int32_t channels = params->window.output[KT_CHANNELS];
-    const int32_t words = 2 * params->pairs + KT_EPILOGUE;
-    int32_t c;
-    for (c = 0; c < channels; c += KT_START_BLOCK) {
-        kt_packed_conv2d_params block = *params;
-        block.window.output[KT_CHANNELS] = kt_minimum(channels - c, KT_START_BLOCK);
-        block.fold = params->fold + c;
-        block.stream = params->stream + c / KT_QUAD * words;
-        block = started(&block, bias + c, gain + c, gain_exponent, scratch);
-        kt_packed_results(&block, scratch, x, y + c, 0, product);
-    }
-}
-
+/* One row of a fully connected layer, read where it lies. */
 void kt_packed_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                              const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
