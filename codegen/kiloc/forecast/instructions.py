@@ -28,6 +28,9 @@ UNKNOWN = {"call": 150.0, "macs": 5.0, "results": 15.0, "inputs": 5.0}
 ALIKE = ("_scaled", "_one_pass", "_relu", "_broadcast", "_rows")
 """Parts of a kernel's name without which it names one that takes about as long."""
 
+EXACT, PAIRED = "kt_exact_", "kt_packed_"
+"""Kernels of exact words take as many instructions as those of paired ones, on whose layers they are counted."""
+
 Terms = dict[str, float]
 COPIES: dict[str, Terms] = {"kt_write_rows_s8": {"call": 150.0, "inputs": 0.5}}
 """Of kernels that only move bytes: no more than QEMU counts on a Cortex-M4, also where all that they read is moved."""
@@ -52,6 +55,7 @@ def costs(kernels: str) -> dict[str, Terms]:
 
 def taken(table: dict[str, Terms], name: str, amounts: Mapping[str, float]) -> float:
     """Instructions of a call. name: as `form` has it."""
+    name = name.replace(EXACT, PAIRED)
     symbol, _, words = name.partition(" ")
     if symbol not in table:
         name = f"{next((other for part in ALIKE if (other := symbol.replace(part, '')) in table), symbol)} {words}"
@@ -66,7 +70,7 @@ def estimate(forecast: Forecast, target: str, accumulate: int = 1) -> Estimate:
     kernels = kernels_of(target)
     table, total, unknown = costs("dsp" if kernels == "portable" else kernels), float(OUTSIDE), dict[str, None]()
     for graph, node, symbol, of_update in forecast.calls():
-        if symbol not in table and symbol not in COPIES:
+        if symbol.replace(EXACT, PAIRED) not in table and symbol not in COPIES:
             unknown[symbol] = None
         amounts = work(graph, node)
         instructions = taken(table, form(node, symbol, amounts), amounts)

@@ -25,7 +25,7 @@ BESIDE_TRAINING = 0.15, 1024
 """Share of inference's arena that faster kernels may add to it in a training build, too, and the most bytes. It is what counts where a step takes
 little more than inference, as of a head: one of all biases takes so much more that its own arena decides. Of a large arena the bytes are few."""
 
-MORE_MEMORY = (0.02, 0.05, 0.1, 0.15, 0.25)
+MORE_MEMORY = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5)
 """Shares of what a build takes, arena and state, that faster kernels may add beyond that, where they are `WORTH` it."""
 LEAST_MEMORY = 8192
 """Bytes that this counts as there at least: no core has less, and of a model of a few hundred bytes a share says nothing."""

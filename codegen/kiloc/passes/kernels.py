@@ -55,6 +55,9 @@ class Choice:
     slow: str = ""
 
 
+ENOUGH_WEIGHTS = 4096
+"""Of a layer with LoRA: a smaller one does not earn a kernel for its row beside others, which need panels."""
+
 LAVISH = -1
 """A form that is faster still for several times the flash: only where it is asked for."""
 
@@ -212,7 +215,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
-        return [with_packed_delta, packed] if "delta" in node.inputs else [packed, packed_on_stack]
+        return [with_packed_delta, packed] if "delta" in node.inputs else [partial(packed, panels=_beside_panels(graph, node)), packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
@@ -228,6 +231,14 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):
         return [with_transposed]
     return []
+
+
+def _beside_panels(graph: Graph | None, node: Node) -> bool:
+    """Whether a small layer with LoRA takes the kernel of panels with others that need one: for a row of its own it would save less than its code."""
+    if graph is None or "lora_u" not in node.inputs or graph.type(node.inputs["weights"]).size >= ENOUGH_WEIGHTS:
+        return False
+    others = (n for n in graph.nodes if "lora_u" in n.inputs and isinstance(n.op, Linear))
+    return any(n.op.images(node_types(graph, n))[1][:2] != (1, 1) for n in others if isinstance(n.op, Linear))
 
 
 def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:

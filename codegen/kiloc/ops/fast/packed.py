@@ -318,10 +318,10 @@ def requantization(layer: Linear, t: NodeTypes) -> packing.Requantization:
     return packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
 
 
-def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+def packed(node: Node, t: NodeTypes, values: Mapping[str, Value], panels: bool = False) -> tuple[Node, list[Value], str]:
     """The node that stands for a layer, the constants that it adds, and why it is not the fastest of its kind ("" where it is).
 
-    Raises NotProved where no packed form holds.
+    panels: with LoRA it takes one also for a single row. Raises NotProved where no packed form holds.
     """
     layer = node.op
     assert isinstance(layer, Linear)
@@ -339,7 +339,7 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     op, slow = PackedLinear(layer, t.type("weights"), form, exact=exact), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
-            return (*_requantized(node, t, op, values, weights, bounds), slow)
+            return (*_requantized(node, t, op, values, weights, bounds, panels), slow)
         except packing.NotProved as reason:
             slow = str(reason)
     return (*_summed(node, t, op, values), slow)
@@ -384,12 +384,18 @@ def _one_row(layer: Linear, t: NodeTypes, weights: NDArray[np.int64]) -> bool:
 
 
 def _requantized(
-    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64], bounds: tuple[packing.Ints, packing.Ints]
+    node: Node,
+    t: NodeTypes,
+    op: PackedLinear,
+    values: Mapping[str, Value],
+    weights: NDArray[np.int64],
+    bounds: tuple[packing.Ints, packing.Ints],
+    panels: bool,
 ) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
     q = requantization(op.layer, t)
     form = "relu" if packing.rounds_half_up(q) else "any"
-    if _one_row(op.layer, t, weights):
+    if _one_row(op.layer, t, weights) and not (panels and t.has("lora_u")):
         form = f"row_{form}"
     bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
     if t.has("lora_u"):
