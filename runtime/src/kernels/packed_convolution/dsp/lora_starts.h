@@ -33,12 +33,6 @@ typedef struct {
     "asr " free ", " twice ", #31\n\t" \
     "smmlar " twice ", " twice ", r8, " free "\n\t" \
     "smmlsr " twice ", " twice ", r9, r12\n\t"
-#define KT_LEFT_ADDEND(twice) \
-    "lsl " twice ", " twice ", lr\n\t" \
-    "smmlar " twice ", " twice ", r8, r9\n\t" \
-    "cmp " twice ", r12\n\t" "it gt\n\t" "movgt " twice ", r12\n\t" \
-    "cmn " twice ", r12\n\t" "it lt\n\t" "rsblt " twice ", r12, #0\n\t"
-
 /* Any rank: for each four of it twice the codes at both positions, zeros where the rank ends. behind: from the codes of a channel, rounded up to
  * fours, to those of the next. */
 enum { KT_MOST_WORDS = 8 };
@@ -65,12 +59,25 @@ typedef struct {
     "ldr lr, [r1, #-4]\n\t" \
     "ldr r12, [sp, #8 + " on_stack "]\n\t" \
     "sub lr, lr, r12\n\t" \
+    "lsl r10, r10, lr\n\t" "lsl r11, r11, lr\n\t" \
+    "smmlar r10, r10, r8, r9\n\t" "smmlar r11, r11, r8, r9\n\t" \
     "ldr r12, [sp, #12 + " on_stack "]\n\t" \
-    KT_LEFT_ADDEND("r10") KT_LEFT_ADDEND("r11") \
+    "lsl r9, r12, #1\n\t" \
+    "add lr, r10, r12\n\t" "cmp lr, r9\n\t" /* within the limit on either side? */ \
+    "itt ls\n\t" "addls lr, r11, r12\n\t" "cmpls lr, r9\n\t" \
+    "it hi\n\t" "blhi 7f\n\t" \
     "ldr r12, [r2], #4\n\t" \
     "add r10, r12\n\t" \
     "add r11, r12\n\t" \
     "b 5" at "b\n\t"
+/* Limits both addends to +-r12. */
+#define KT_LIMIT_ADDENDS \
+    "7:\n\t" \
+    ".irp addend, r10, r11\n\t" \
+    "cmp \\addend, r12\n\t" "it gt\n\t" "movgt \\addend, r12\n\t" \
+    "cmn \\addend, r12\n\t" "it lt\n\t" "rsblt \\addend, r12, #0\n\t" \
+    ".endr\n\t" \
+    "bx lr\n\t"
 
 /* Quads of channels, rank 4: 20 instructions for two positions. */
 static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_starts *fours)
@@ -99,7 +106,8 @@ static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_star
                      "pop {r4-r11, pc}\n\t"
                      ".irp at, 0, 4, 8, 12\n\t"
                      KT_LEFT_START_OF_CHANNEL("0", "\\at\\()")
-                     ".endr\n\t");
+                     ".endr\n\t"
+                     KT_LIMIT_ADDENDS);
 }
 
 /* Quads of channels, any rank up to 4 * KT_MOST_WORDS: 19 instructions and 10 for each four of it. On the stack behind, words, words_end, then as
@@ -140,7 +148,8 @@ static KT_NAKED __attribute__((noinline)) void kt_start_any(const kt_any_starts 
                      "pop {r4-r11, pc}\n\t"
                      ".irp at, 0, 4, 8, 12\n\t"
                      KT_LEFT_START_OF_CHANNEL("12", "\\at\\()")
-                     ".endr\n\t");
+                     ".endr\n\t"
+                     KT_LIMIT_ADDENDS);
 }
 
 /* sum - (a * b rounded to 2^32, as kt_add_high_product) */

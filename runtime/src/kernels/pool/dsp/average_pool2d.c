@@ -22,7 +22,8 @@ static void patch_sums(const kt_patch *patch, const int8_t *x, int32_t columns, 
 static void average(const kt_pool2d_params *params, const kt_patch *patch, const int8_t *x, int32_t columns, int32_t count,
                     int8_t *result)
 {
-    const int32_t whole = params->window.output[KT_CHANNELS] & ~3;
+    const int32_t whole = count == 0 ? 0 : params->window.output[KT_CHANNELS] & ~3;
+    const int32_t low = params->clamp[0], high = params->clamp[1], half = count / 2; /* read once: results may lie anywhere */
     int32_t c = 0;
     while (c < whole) {
         const int32_t channels = whole - c >= 8 ? 8 : 4;
@@ -30,7 +31,8 @@ static void average(const kt_pool2d_params *params, const kt_patch *patch, const
         int32_t i;
         patch_sums(patch, x + patch->x + c, columns, channels, totals);
         for (i = 0; i < channels; i++) {
-            result[c + i] = (int8_t)kt_clamp(kt_rounded_mean(totals[i], count), params->clamp[0], params->clamp[1]);
+            const int32_t total = totals[i];
+            result[c + i] = (int8_t)kt_clamp((total > 0 ? total + half : total - half) / count, low, high);
         }
         c += channels;
     }
