@@ -175,16 +175,17 @@ def test_a_search_counts_where_time_is_limited(model: kt.Model, qemu: str, monke
 def test_what_takes_longer_than_was_estimated_is_not_chosen(model: kt.Model, qemu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "BUILDS", 0)
     first = prepared(model).choose(ram="64K", time="1ms", train=False)
-    limit, count = f"{1.05e3 * first.best.seconds}ms", Counter.count
+    most, count = 1.4 * first.best.seconds, Counter.count  # room for what its estimate is off
+    limit = f"{1e3 * most}ms"
 
     def slower(self: Counter, candidate: Candidate) -> list[float] | None:
         taken = count(self, candidate)
-        return [1.2 * x for x in taken] if taken and candidate.name == first.best.name else taken
+        return [1.6 * x for x in taken] if taken and candidate.name == first.best.name else taken
 
     monkeypatch.setattr(Counter, "count", slower)
     found = prepared(model).choose(ram="64K", time=limit, train=False)
     assert found.best.name != first.best.name and found.best_counted and found.builds_counted == 2
-    assert found.best.seconds <= 1.05 * first.best.seconds
+    assert found.best.seconds <= most
 
     def refused(self: Counter, candidate: Candidate) -> None:
         self.refused.append(f"{candidate.name}: it has no room")

@@ -25,7 +25,7 @@ OUTSIDE = 40
 """Instructions of a step that no kernel takes."""
 UNKNOWN = {"call": 150.0, "macs": 5.0, "results": 15.0, "inputs": 5.0}
 """Of a kernel that was never counted, and none like it: what portable C takes, about."""
-ALIKE = ("_scaled", "_one_pass", "_relu", "_broadcast", "_rows")
+ALIKE = ("_relu", "_scaled", "_one_pass", "_broadcast", "_rows")
 """Parts of a kernel's name without which it names one that takes about as long."""
 
 EXACT, PAIRED = "kt_exact_", "kt_packed_"
