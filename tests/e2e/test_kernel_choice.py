@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 
 import kilotune as kt
 from kiloc.errors import BudgetError
+from kiloc.forecast import instructions_of
 from kiloc.ir import interp
+from kiloc.lowering import kernels as choice
 from kiloc.options import Options
 from kiloc.pipeline import compile_graph
 
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.tflite"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "models"
 
 
@@ -95,6 +99,24 @@ def test_faster_kernels_stay_within_the_arena_that_portable_ones_need(tmp_path: 
     assert slow and all(s["slow"] == "faster kernels take more memory" for s in slow)
     roomy = kt.build(model, tmp_path / "roomy", method=method, ram="128K", measure=False).report
     assert not any(s["slow"] for s in roomy["kernels"]["infer"]) and roomy["memory"]["train_total"] <= 128 * 1024
+
+
+def test_memory_is_taken_where_kernels_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the share of speed for the share of memory, at least; what a budget allows is all there is."""
+    graph, options = kt.load(DIGITS).graph, Options(methods=(kt.LoRA(rank=2, layers="all"),))
+    more = compile_graph(graph, options, "0")
+    monkeypatch.setattr(choice, "MORE_MEMORY", (0.0,))
+    less = compile_graph(graph, options, "0")
+    assert more.train is not None and less.train is not None
+    arenas = [c.train.plan.arena_bytes for c in (less, more) if c.train]
+    share = (arenas[1] - arenas[0]) / choice.LEAST_MEMORY
+    times = [[instructions_of(part, "cortex-m4") for part in (c.infer, c.train) if part] for c in (less, more)]
+    faster = max(usual / taken for usual, taken in zip(*times, strict=True)) - 1
+    assert 0 < share <= 0.5 and faster > choice.WORTH * share
+    monkeypatch.undo()
+    state = sum(value.type.bytes for value in more.graph.state())
+    within = compile_graph(graph, replace(options, ram=arenas[0] + state + 64), "0")
+    assert within.train is not None and within.train.plan.arena_bytes < arenas[1]
 
 
 def test_code_of_each_kernel_is_in_the_report(tmp_path: Path) -> None:

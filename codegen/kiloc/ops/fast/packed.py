@@ -2,7 +2,8 @@
 
 `passes/kernels.py` puts them in place of the layers. Forms "relu" and "any" requantise in the product's epilogue, by what rounding a
 layer needs (`_packing.rounds_half_up`), with a gain by what the kernel makes of it; "lora_relu" and "lora_any" do too, from sums that start from
-what LoRA adds; "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA, or a delta), and requantise as the layer itself does.
+what LoRA adds; "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA, or a delta), and requantise as the layer itself does. Those
+with "row" in their names read one row where it lies.
 """
 
 from __future__ import annotations
