@@ -23,8 +23,10 @@ typedef struct {
     int32_t y, x, step, count;
 } kt_four_positions;
 
-/* Sums of a block of input channels, without what the offset of the weights adds; totals: of the gradients of each position. */
+/* Sums of a block of input channels, without what the offset of the weights adds; totals: of the gradients of each position. single: the first
+ * position alone exists. */
 typedef struct {
+    int single;
     uint32_t totals[KT_BACKWARD_POSITIONS];
     int32_t panel[KT_BACKWARD_POSITIONS * KT_PART];
     uint32_t *sums;
@@ -62,6 +64,25 @@ static inline const int32_t *kt_scale_part(const kt_triple_input_gradient_params
     return panel;
 }
 
+/* kt_triple_back of one position, as of a dense layer: two channels after the other, and none whose gradients are 0. Values are a multiple of 4. */
+static __attribute__((noinline, unused)) void kt_single_back(const kt_triple_backward *product)
+{
+    const uint32_t *const end = product->end;
+    const uint8_t *weights = product->weights;
+    const int32_t *panel;
+    for (panel = product->panel; panel != product->panel_end; panel += 2 * KT_BACKWARD_POSITIONS, weights += product->step) {
+        const uint32_t a = (uint32_t)panel[0], b = (uint32_t)panel[KT_BACKWARD_POSITIONS];
+        const uint8_t *w = weights;
+        uint32_t *sum = product->sums;
+        for (; sum != end && (a | b) != 0; sum += 4 * KT_BACKWARD_POSITIONS, w += 8) {
+            sum[0] += w[0] * a + w[1] * b;
+            sum[KT_BACKWARD_POSITIONS] += w[2] * a + w[3] * b;
+            sum[2 * KT_BACKWARD_POSITIONS] += w[4] * a + w[5] * b;
+            sum[3 * KT_BACKWARD_POSITIONS] += w[6] * a + w[7] * b;
+        }
+    }
+}
+
 /* A part of the output channels, from `first` on, to `count` values of the window from `value` on. */
 static inline void kt_multiply_part(const kt_triple_input_gradient_params *params, int32_t first, const int32_t *panel_end, int32_t value,
                                     int32_t count, kt_backward_sums *sums)
@@ -74,7 +95,15 @@ static inline void kt_multiply_part(const kt_triple_input_gradient_params *param
         const int32_t values = kt_minimum(count, chunk + length - value);
         const uint8_t *const weights = (const uint8_t *)params->stream + chunk * even + first * length + 2 * (value - chunk);
         const kt_triple_backward product = {block, block + KT_BACKWARD_POSITIONS * values, sums->panel, weights, 2 * length, panel_end};
+#if KT_VECTOR
         kt_triple_back(&product);
+#else
+        if (sums->single) {
+            kt_single_back(&product);
+        } else {
+            kt_triple_back(&product);
+        }
+#endif
         block += KT_BACKWARD_POSITIONS * values;
         value += values;
         count -= values;
@@ -106,6 +135,7 @@ static inline void kt_back_windows(const kt_triple_input_gradient_params *params
     int32_t ky, kx, i;
     kt_clear_words(sums->sums, KT_BACKWARD_POSITIONS * count);
     memset(sums->totals, 0, sizeof sums->totals);
+    sums->single = at->count == 1;
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         const int32_t oy = kt_output_at(window, KT_Y, at->y, ky);
         for (kx = 0; kx < window->kernel[KT_X] && oy >= 0; kx++) {
