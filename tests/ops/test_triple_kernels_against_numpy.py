@@ -12,7 +12,7 @@ from kernel_driver import Case, Library, Rng, check, codes, generated, int8, lib
 from test_kernels_against_numpy import depthwise, linear, lora_down
 from test_method_kernels_against_numpy import with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
-from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, small_window, wide, with_dead_channels
+from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, row_with_lora, small_window, wide, with_dead_channels
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
@@ -39,7 +39,9 @@ def any_layer(r: Rng, kind: str, gain: bool) -> Case:
     row = kind.startswith("row")
     lora = kind.startswith("lora_")
     case = (
-        wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4))
+        row_with_lora(r)
+        if kind.startswith("lora_row")
+        else wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4))
         if row or (not lora and r.random() < 0.3)
         else linear(r, "lora" if kind.startswith("lora") else "")
     )
@@ -144,6 +146,8 @@ GENERATORS = {
     "triple_gain_input_gradient": (partial(gradient_of_layer, gain=True), 12),
     "triple_row_relu": (partial(triple_layer, kind="row_relu"), 16),
     "triple_row_any": (partial(triple_layer, kind="row_any"), 16),
+    "triple_lora_row_relu": (partial(triple_layer, kind="lora_row_relu"), 20),
+    "triple_lora_row_any": (partial(triple_layer, kind="lora_row_any"), 20),
 }
 
 

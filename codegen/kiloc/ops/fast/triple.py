@@ -50,6 +50,7 @@ STACK_START = 64
 
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
+    "lora_row_relu": "kt_triple_lora_row_relu_s8", "lora_row_any": "kt_triple_lora_row_s8",
     "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
     "lora_relu": "kt_triple_lora_relu_s8", "lora_any": "kt_triple_lora_s8",
 }  # fmt: skip
@@ -80,7 +81,7 @@ class TripleLinear(PackedLinear):
         count = -(-channels // 2) * 2 * self.length // 4
         weights = restored(words[:count].view(np.uint8), channels, self.length, self.chunk)
         size = self.weights.size // channels
-        assert self.form.startswith("row") or chunks_hold(weights, self.chunk), "packed without proof"
+        assert self.whole or chunks_hold(weights, self.chunk), "packed without proof"
         return weights[:, :size], words[count:].astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
@@ -90,7 +91,7 @@ class TripleLinear(PackedLinear):
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the panel, of sums of chunks, of a pixel outside, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
-        if self.form.startswith("row"):
+        if self.whole:
             return 0
         window = self.layer.window_of(self.plain(t))
         gain = (gain_bytes(y[2]) if self.wide else GAINED_BYTES * y[2]) if t.has("gain") else 0
@@ -111,7 +112,7 @@ class TripleLinear(PackedLinear):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        row, lora, symbol = self.form.startswith("row"), self.form.startswith("lora"), SYMBOLS[self.form]
+        row, lora, symbol = self.whole, self.form.startswith("lora"), SYMBOLS[self.form]
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
@@ -141,10 +142,10 @@ class TripleLinear(PackedLinear):
         stacks = ("kt_started_on_stack",) if lora else ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
         unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
-        source = "triple_row" if row else "triple_lora" if lora else symbol[3:-3]
+        source = f"triple{'_lora' if lora else ''}{'_row' if row else ''}" if lora or row else symbol[3:-3]
         product = ("triple", "triple_fill", "triple_panel", "triple_results")
         needs: tuple[str, ...] = ("product/triple_dense.c",) if row else tuple(f"product/{name}.c" for name in product)
-        needs = (*needs, "product/triple_started.c") if lora else needs
+        needs = (*needs, "product/triple_started.c") if lora and not row else needs
         if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
@@ -239,10 +240,9 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
             slow = str(reason)
         else:
             form = "relu" if packing.rounds_half_up(q) else "any"
-            if t.has("lora_u"):
-                form = f"lora_{form}"
-            elif isinstance(layer, FullyConnected) and y[0] == 1 and not t.has(MERGED):
+            if isinstance(layer, FullyConnected) and y[0] == 1 and not t.has(MERGED):
                 form, chunk = f"row_{form}", whole.shape[1]
+            form = f"lora_{form}" if t.has("lora_u") else form
             op = replace(op, form=form, limit=start.limit, addend_limit=addend_limit, chunk=chunk)
             stream = np.concatenate([stored(whole, chunk), start.words.astype(np.int32).ravel()])
             inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])

@@ -78,6 +78,12 @@ void kt_triple_lora_s8(const kt_triple_lora_params *params, const int8_t *x, con
 void kt_triple_lora_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                             const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
 
+/* The same for one row of a fully connected layer, without scratch. */
+void kt_triple_lora_row_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                           const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+void kt_triple_lora_row_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                                const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
 /* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
  * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,
  * or by rows that are no whole groups. */
