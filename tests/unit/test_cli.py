@@ -147,7 +147,7 @@ def test_report_as_a_person_reads_it(folder: Path) -> None:
     assert table["total"] == [f"{n:,}" for n in (memory["infer_arena"], memory["train_total"], usual[0]["total"], usual[1]["total"])]
     assert table["ratio to inference"][:2] == ["1.00", f"{memory['train_to_infer']:.2f}"]
     rest = {line[:13].strip(): line[13:] for line in lines[7:]}
-    titles = ["trainable", "adapters", "flash", "stack", "MACs", "slower", "peak", "bound", "state", "above infer.", "recompute", "calibration"]
+    titles = ["trainable", "adapters", "flash", "stack", "MACs", "backward", "peak", "bound", "state", "above infer.", "recompute", "calibration"]
     assert [title for title in rest if title] == titles and len(memory["recompute_front"]) > 1
     assert rest["flash"].startswith(f"weights and tables {report['flash']['weights']:,}, code ") and rest["peak"].startswith(memory["peak_step"])
     assert rest["bound"] == f"no placement below {memory['lower_bound']:,} (alive at one step), this one {100 * memory['gap']:.1f} % above"
