@@ -1,33 +1,9 @@
 /* Results whose requantisation is trained, of exact words: weights of -128. */
 #include "product.h"
 
-#if !KT_DSP && !KT_VECTOR
-#include "portable.h"
+#if !KT_DSP
+#include "in_c.h"
 
-/* Two positions, rounded half up: ReLU layers. */
-void kt_product_exact_scaled_half_up(KT_PRODUCT_ARGUMENTS)
-{
-    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_results(p, 1, 0, KT_BIAS_SCALED);
-}
-
-/* Two positions, ties away from zero: layers without an activation. */
-void kt_product_exact_scaled_away(KT_PRODUCT_ARGUMENTS)
-{
-    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_results(p, 1, 128, KT_BIAS_SCALED);
-}
-
-/* One row, in the same two ways. */
-void kt_product_exact_scaled_row_half_up(KT_PRODUCT_ARGUMENTS)
-{
-    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_row(p, 1, 0, 1);
-}
-
-void kt_product_exact_scaled_row_away(KT_PRODUCT_ARGUMENTS)
-{
-    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_row(p, 1, 128, 1);
-}
+KT_IN_BOTH_ROUNDINGS(kt_product_exact_scaled, kt_results_of, 1, KT_BIAS_SCALED)
+KT_IN_BOTH_ROUNDINGS(kt_product_exact_scaled_row, kt_row_of, 1, KT_BIAS_SCALED)
 #endif

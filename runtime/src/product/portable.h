@@ -1,13 +1,10 @@
-/* portable.h: the products of product.h in portable C. */
+/* portable.h: the products of product.h in portable C. exact: of exact words. */
 #ifndef KT_PRODUCT_PORTABLE_H
 #define KT_PRODUCT_PORTABLE_H
 
-#include "halves.h"
-#include "product.h"
+#include "arguments.h"
 
-enum { KT_EPILOGUE_WORDS = 12 };
-
-/* Adds the products of one word of a stream, two channels, with one pair of values. exact: see product.h. */
+/* Adds the products of one word of a stream, two channels, with one pair of values. */
 KT_INLINE void kt_add_word(int32_t word, int32_t pair, int exact, int32_t *low, int32_t *high)
 {
     const int32_t first = exact ? (word & 0xFF) - 128 : (int8_t)(uint8_t)kt_low(word);
@@ -35,28 +32,8 @@ KT_INLINE int8_t kt_scaled_result(int32_t sum, const int32_t *epilogue, int32_t 
     return kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
 }
 
-/* The arguments of a product. */
-typedef struct {
-    void *result;
-    int32_t stride;
-    const void *end;
-    const int32_t *bias;
-    const void *panel;
-    int32_t pairs;
-    const int32_t *stream;
-} kt_product;
-#define KT_PRODUCT_OF_ARGUMENTS {result, stride, end, bias, panel, pairs, stream}
-
-/* What stands behind four words of bias: nothing, the epilogue, or the bias of the second position. */
-typedef enum { KT_BIAS_ALONE, KT_BIAS_SCALED, KT_BIAS_OF_EACH } kt_bias_kind;
-
-KT_INLINE int32_t kt_bias_words(kt_bias_kind kind)
-{
-    return kind == KT_BIAS_SCALED ? 4 + KT_EPILOGUE_WORDS : kind == KT_BIAS_OF_EACH ? 8 : 4;
-}
-
-/* int8 results of two positions. exact: see product.h. */
-KT_INLINE void kt_product_results(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
+/* int8 results of two positions. */
+KT_INLINE void kt_results_of(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     const int32_t *const panel = p.panel;
     int8_t *result = p.result;
@@ -76,7 +53,7 @@ KT_INLINE void kt_product_results(kt_product p, int exact, int32_t negative, kt_
 }
 
 /* int32 sums of two positions. */
-KT_INLINE void kt_product_totals(kt_product p, int exact)
+KT_INLINE void kt_totals_of(kt_product p, int exact)
 {
     const int32_t *const panel = p.panel;
     int32_t *result = p.result;
@@ -105,13 +82,13 @@ KT_INLINE void kt_row_quad(const int32_t *stream, const int8_t *x, int32_t pairs
     }
 }
 
-/* int8 results of one such position. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_product_row(kt_product p, int exact, int32_t negative, int scaled)
+/* int8 results of one such position, which has no bias of each. */
+KT_INLINE void kt_row_of(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     int8_t *result = p.result;
     int32_t i;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
-        const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
+        const int32_t *const epilogue = kind == KT_BIAS_SCALED ? p.bias + 4 : p.stream + 2 * p.pairs;
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
         kt_row_quad(p.stream, p.panel, p.pairs, exact, sums);
         for (i = 0; i < 4; i++) {
@@ -122,7 +99,7 @@ KT_INLINE void kt_product_row(kt_product p, int exact, int32_t negative, int sca
 }
 
 /* int32 sums of one such position. */
-KT_INLINE void kt_product_row_totals(kt_product p)
+KT_INLINE void kt_row_totals_of(kt_product p)
 {
     int32_t *result = p.result;
     for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {

@@ -1,13 +1,13 @@
 /* One row of a fully connected layer, int32 sums. */
 #include "product.h"
 
-#if !KT_DSP && !KT_VECTOR
-#include "portable.h"
+#if !KT_DSP
+#include "in_c.h"
 
 /* Layers that add something to them before they are requantised. */
 void kt_product_row_sums(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_row_totals(p);
+    kt_row_totals_of(p);
 }
 #endif

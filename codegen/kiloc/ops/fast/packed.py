@@ -62,6 +62,9 @@ FILES = {
 }  # fmt: skip
 
 
+FOR_BOTH = ("product/panel.c", "product/sums.c")
+"""Sources of paired and of exact words."""
+
 STACK_BYTES = 640
 """Scratch of so many may lie on the stack (KT_SMALL_SCRATCH in the runtime)."""
 
@@ -247,9 +250,7 @@ class PackedLinear(Op):
             symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
         if self.exact:
-            symbol, file = symbol.replace("kt_packed", "kt_exact"), file.replace("packed", "exact")
-            alike = ("product/panel.c", "product/sums.c")
-            needs = tuple(n if n in alike else n.replace("product/", "product/exact_").replace("/packed_conv2d", "/exact_conv2d") for n in needs)
+            symbol, file, needs = of_exact_words(symbol), of_exact_words(file), tuple(map(of_exact_words, needs))
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
@@ -285,6 +286,12 @@ class PackedLinear(Op):
             "addend_shift": Table(f"{kind}_shift", "int8_t", offset.astype(np.int8)),
         }
         return fields | ({"rank": t.type("lora_b").shape[1]} if kind == "lora" else {})
+
+
+def of_exact_words(path: str) -> str:
+    """The kernel or source that is to exact words what one is to paired ones."""
+    folder, slash, name = path.rpartition("/")
+    return path if path in FOR_BOTH else f"{folder}{slash}{name.replace('packed', 'exact') if 'packed' in name else f'exact_{name}'}"
 
 
 def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:

@@ -17,19 +17,5 @@
     "sub r4, r0\n\t" "sub r6, r0\n\t" "sub r8, r1\n\t" "sub r10, r1\n\t" \
     KT_CODE_OF("r3", "r2")
 
-/* Rounded half up: ReLU layers. */
-KT_NAKED void kt_product_exact_started_half_up(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
-                     KT_HALF_UP("r4", "r8") KT_HALF_UP("r5", "r9") KT_HALF_UP("r6", "r10") KT_HALF_UP("r7", "r11")
-                     KT_STORE_BYTES KT_LEAVE);
-}
-
-/* Ties away from zero: layers without an activation. */
-KT_NAKED void kt_product_exact_started_away(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
-                     KT_AWAY("r4", "r8") KT_AWAY("r5", "r9") KT_AWAY("r6", "r10") KT_AWAY("r7", "r11")
-                     KT_STORE_BYTES KT_LEAVE);
-}
+KT_IN_BOTH_ROUNDINGS(kt_product_exact_started, KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT, "")
 #endif

@@ -287,4 +287,27 @@
     "bne.w 2b\n\t" \
     KT_RETURN("8")
 
+/* Two positions in both ways to round, as ../in_c.h has them: what makes the sums, and what stands between the results and their store. */
+#define KT_ROUNDED(name, sums, rounding, behind) \
+    KT_NAKED void name(KT_PRODUCT_ARGUMENTS) \
+    { \
+        __asm__ volatile(sums rounding("r4", "r8") rounding("r5", "r9") rounding("r6", "r10") rounding("r7", "r11") behind KT_STORE_BYTES KT_LEAVE); \
+    }
+#define KT_IN_BOTH_ROUNDINGS(name, sums, behind) KT_ROUNDED(name##_half_up, sums, KT_HALF_UP, behind) KT_ROUNDED(name##_away, sums, KT_AWAY, behind)
+
+/* The same of one row. */
+#define KT_ROUNDED_ROW(name, sums, rounding, behind) \
+    KT_NAKED void name(KT_PRODUCT_ARGUMENTS) \
+    { \
+        __asm__ volatile(sums rounding("r4") rounding("r5") rounding("r6") rounding("r7") behind KT_STORE_ROW KT_LEAVE); \
+    }
+#define KT_ROW_IN_BOTH_ROUNDINGS(name, sums, behind) \
+    KT_ROUNDED_ROW(name##_half_up, sums, KT_HALF_UP_ROW, behind) KT_ROUNDED_ROW(name##_away, sums, KT_AWAY_ROW, behind)
+
+/* From entering to the sums of all channels, of either kind of words. */
+#define KT_PAIRED_SUMS KT_ENTER_PAIRS KT_START_SUMS KT_PAIR_SUMS KT_BOTH_POSITIONS KT_JUMP KT_PAIR_STEPS KT_SCALED_SUMS
+#define KT_SUMS_OF_EXACT KT_ENTER_EXACT KT_START_SUMS KT_EXACT_SUMS KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
+#define KT_PAIRED_ROW KT_ENTER_ROW KT_START_SUMS KT_PAIR_SUMS KT_JUMP KT_ROW_STEPS KT_SCALED_ROW_SUMS
+#define KT_ROW_OF_EXACT KT_ENTER_EXACT_ROW KT_START_SUMS KT_EXACT_ROW_SUMS KT_JUMP KT_EXACT_ROW_STEPS
+
 #endif

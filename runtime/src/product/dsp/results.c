@@ -3,19 +3,5 @@
 
 #if KT_DSP
 
-/* Rounded half up: ReLU layers. */
-KT_NAKED void kt_product_half_up(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_PAIRS KT_START_SUMS KT_PAIR_SUMS KT_BOTH_POSITIONS KT_JUMP KT_PAIR_STEPS KT_SCALED_SUMS
-                     KT_HALF_UP("r4", "r8") KT_HALF_UP("r5", "r9") KT_HALF_UP("r6", "r10") KT_HALF_UP("r7", "r11")
-                     KT_STORE_BYTES KT_LEAVE);
-}
-
-/* Ties away from zero: layers without an activation. */
-KT_NAKED void kt_product_away(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_PAIRS KT_START_SUMS KT_PAIR_SUMS KT_BOTH_POSITIONS KT_JUMP KT_PAIR_STEPS KT_SCALED_SUMS
-                     KT_AWAY("r4", "r8") KT_AWAY("r5", "r9") KT_AWAY("r6", "r10") KT_AWAY("r7", "r11")
-                     KT_STORE_BYTES KT_LEAVE);
-}
+KT_IN_BOTH_ROUNDINGS(kt_product, KT_PAIRED_SUMS, "")
 #endif

@@ -3,17 +3,5 @@
 
 #if KT_DSP
 
-/* Rounded half up: ReLU layers. */
-KT_NAKED void kt_product_row_half_up(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_ROW KT_START_SUMS KT_PAIR_SUMS KT_JUMP KT_ROW_STEPS KT_SCALED_ROW_SUMS
-                     KT_HALF_UP_ROW("r4") KT_HALF_UP_ROW("r5") KT_HALF_UP_ROW("r6") KT_HALF_UP_ROW("r7") KT_STORE_ROW KT_LEAVE);
-}
-
-/* Ties away from zero: layers without an activation. */
-KT_NAKED void kt_product_row_away(KT_PRODUCT_ARGUMENTS)
-{
-    __asm__ volatile(KT_ENTER_ROW KT_START_SUMS KT_PAIR_SUMS KT_JUMP KT_ROW_STEPS KT_SCALED_ROW_SUMS
-                     KT_AWAY_ROW("r4") KT_AWAY_ROW("r5") KT_AWAY_ROW("r6") KT_AWAY_ROW("r7") KT_STORE_ROW KT_LEAVE);
-}
+KT_ROW_IN_BOTH_ROUNDINGS(kt_product_row, KT_PAIRED_ROW, "")
 #endif

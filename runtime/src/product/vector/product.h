@@ -1,8 +1,8 @@
-/* product.h: the products of ../product.h in vectors: four channels and two positions at a time. */
+/* product.h: the products of ../product.h in vectors: four channels and two positions at a time. exact: of exact words. */
 #ifndef KT_VECTOR_PRODUCT_H
 #define KT_VECTOR_PRODUCT_H
 
-#include "../portable.h"
+#include "../arguments.h"
 #include "lanes.h"
 #include "requantize.h"
 
@@ -54,8 +54,8 @@ KT_INLINE void kt_two_sums(const int32_t *start, int32_t next, const int32_t *st
     }
 }
 
-/* int8 results of two positions. exact: see ../product.h. */
-KT_INLINE void kt_vector_results(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
+/* int8 results of two positions. */
+KT_INLINE void kt_results_of(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
@@ -71,7 +71,7 @@ KT_INLINE void kt_vector_results(kt_product p, int exact, int32_t negative, kt_b
 }
 
 /* int32 sums of two positions. */
-KT_INLINE void kt_vector_totals(kt_product p, int exact)
+KT_INLINE void kt_totals_of(kt_product p, int exact)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
@@ -109,19 +109,19 @@ KT_INLINE kt_four_lanes kt_row_quad_lanes(const kt_product *p, int exact)
     return kt_add_four(kt_load_four(p->bias), kt_quad_of_sums(&sums));
 }
 
-/* int8 results of one such position. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_vector_row(kt_product p, int exact, int32_t negative, int scaled)
+/* int8 results of one such position, which has no bias of each. */
+KT_INLINE void kt_row_of(kt_product p, int exact, int32_t negative, kt_bias_kind kind)
 {
     int8_t *result = p.result;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
-        const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
+        const kt_epilogues epilogues = kt_epilogues_of(kind == KT_BIAS_SCALED ? p.bias + 4 : p.stream + 2 * p.pairs);
         kt_store_bytes(result, kt_four_results(kt_row_quad_lanes(&p, exact), &epilogues, negative));
         p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
     }
 }
 
 /* int32 sums of one such position. */
-KT_INLINE void kt_vector_row_totals(kt_product p)
+KT_INLINE void kt_row_totals_of(kt_product p)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {

@@ -80,15 +80,8 @@ static inline void add_two_addends(const kt_trained_delta *delta, const kt_sums_
     const kt_packed_conv2d_lora_params *const params = delta->trained.params;
     const int32_t multiplier = params->addend_multiplier[c], down = -(params->addend_shift[c] + delta->trained.exponent);
     int32_t *const sum = block->sums + c - block->first;
-    int32_t addend0, addend1;
-    if ((uint32_t)(down - 1) < 31 && delta->runs * delta->length <= KT_LONGEST_ROW) {
-        const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product0, twice1 = 2 * product1;
-        addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
-        addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
-    } else {
-        addend0 = kt_scaled_addend(product0, multiplier, -down);
-        addend1 = kt_scaled_addend(product1, multiplier, -down);
-    }
+    const int in_word = delta->runs * delta->length <= KT_LONGEST_ROW;
+    int32_t addend0 = kt_delta_addend(product0, multiplier, down, in_word), addend1 = kt_delta_addend(product1, multiplier, down, in_word);
     addend0 += sum[0]; /* both are read before either is written, the first last: of one position the panel holds no second */
     addend1 += sum[block->stride];
     sum[block->stride] = addend1;

@@ -7,20 +7,9 @@
 #include "../../dsp/four_row_sums.h"
 #include "packed_sums.h"
 
-/* The addend of channel c, whose product with the row, without its zero point, is twice an int32 where rows are not too long. */
-static inline int32_t addend_of(const kt_trained_delta *delta, int32_t product, int32_t c)
-{
-    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
-    const int32_t multiplier = params->addend_multiplier[c], down = -(params->addend_shift[c] + delta->trained.exponent);
-    const int32_t twice = (int32_t)(2 * (uint32_t)product);
-    if ((uint32_t)(down - 1) < 31 && delta->length <= KT_LONGEST_ROW) {
-        return (kt_add_high_product(twice, multiplier, (int32_t)(UINT32_C(1) << (down - 1))) + (twice >> 31)) >> down;
-    }
-    return kt_scaled_addend(product, multiplier, -down);
-}
-
 static __attribute__((noinline)) void add_row(const kt_trained_delta *delta, const kt_sums_block *block, const int8_t *x)
 {
+    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
     const int32_t size = delta->length, end = block->first + block->count;
     const int8_t *rows[4];
     int32_t channel[4], found[4];
@@ -38,9 +27,10 @@ static __attribute__((noinline)) void add_row(const kt_trained_delta *delta, con
             rows[i] = rows[0];
         }
         memset(found, 0, sizeof found);
-        kt_four_row_sums(x, rows, size, -delta->trained.params->outside, found);
+        kt_four_row_sums(x, rows, size, -params->outside, found);
         for (i = 0; i < waiting; i++) {
-            block->sums[channel[i] - block->first] += addend_of(delta, found[i], channel[i]);
+            const int32_t to = channel[i], down = -(params->addend_shift[to] + delta->trained.exponent);
+            block->sums[to - block->first] += kt_delta_addend(found[i], params->addend_multiplier[to], down, size <= KT_LONGEST_ROW);
         }
         waiting = 0;
     }

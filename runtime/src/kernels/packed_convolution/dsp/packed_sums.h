@@ -19,6 +19,16 @@ enum { KT_LARGEST_SHIFT = 16 };
 
 enum { KT_LONGEST_ROW = 1 << 15 }; /* of a delta: products of codes and values whose doubled sum is an int32 */
 
+/* kt_scaled_addend of a delta's product, shifted `down` bits; in_word: whether its double is an int32. */
+KT_INLINE int32_t kt_delta_addend(int32_t product, int32_t multiplier, int32_t down, int in_word)
+{
+    const int32_t twice = (int32_t)(2 * (uint32_t)product);
+    if ((uint32_t)(down - 1) < 31 && in_word) {
+        return (kt_add_high_product(twice, multiplier, (int32_t)(UINT32_C(1) << (down - 1))) + (twice >> 31)) >> down;
+    }
+    return kt_scaled_addend(product, multiplier, -down);
+}
+
 /* Sums to totals, one channel after the other. */
 static inline void kt_add_bias(const kt_trained_sums *trained, const kt_sums_block *block)
 {
