@@ -53,6 +53,7 @@ PLAN = Area(
     "plan",
     {
         "codegen/kiloc/plan/check.py": ("tests/unit/test_plan_check.py",),
+        "codegen/kiloc/plan/ascending.py": _MEMORY,
         "codegen/kiloc/plan/order.py": (*_MEMORY, *_SEARCHES, *_ORDERS),
         "codegen/kiloc/plan/recompute.py": _SEARCHES,
         "codegen/kiloc/plan/offload.py": _SEARCHES,

@@ -17,6 +17,8 @@ from kiloc.ops.model.softmax import Softmax
 from kiloc.options import Options
 from kiloc.pipeline import compile_graph
 from kiloc.plan import check_plan, first_fit, optimal, plan_memory
+from kiloc.plan.ascending import _Search as FromBelow
+from kiloc.plan.ascending import ascending
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes
 from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
@@ -264,6 +266,8 @@ def test_the_search_ends_where_nothing_is_lower(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_Search, "moved", watched)
     monkeypatch.setattr(_Search, "elsewhere", elsewhere)
     monkeypatch.setattr(first_fit, "WORK", 20_000)
+    monkeypatch.setattr(first_fit, "RUNS", 1)
+    monkeypatch.setattr(first_fit, "ascending", lambda p, height: None)
     at_bound = above = wandered = 0
     for _, p, _, _ in problems(60):
         looked.clear()
@@ -277,6 +281,72 @@ def test_the_search_ends_where_nothing_is_lower(monkeypatch: pytest.MonkeyPatch)
         assert all(b - a > first_fit.PATIENCE for a, b in pairwise([0, *left])), "patience first"
         wandered += len(left) > 0
     assert at_bound > 20 and above > 0 and wandered > 0
+
+
+def test_searches_differ_and_the_lowest_of_them_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placement from below comes first; where it finds nothing, every run has moves of its own, and stops once the bound is reached."""
+    monkeypatch.setattr(first_fit, "WORK", 5_000)
+    found: list[tuple[int, _Found]] = []
+    run = _Search.run
+
+    def watched(self: _Search, orders: list[_Found], seed: int, patience: int) -> _Found:
+        found.append((seed, run(self, orders, seed, patience)))
+        return found[-1][1]
+
+    monkeypatch.setattr(_Search, "run", watched)
+    below = apart = 0
+    for _, p, _, _ in problems(200):
+        found.clear()
+        from_below = ascending(p, p.bound)
+        height = greedy(p).height
+        start = min(_Search(p).placed(order).height for order in _orders(p))
+        assert not found or from_below is None
+        assert height == (p.bound if from_below else min([start, *(f.height for _, f in found)]))
+        assert [seed for seed, _ in found] in ([], [0], list(range(first_fit.RUNS)))
+        assert len(found) != 1 or height == p.bound
+        below += start > p.bound and from_below is not None
+        apart += len(found) > 1 and len({tuple(f.offsets) for _, f in found}) > 1
+    assert below > 5 and apart > 0
+
+
+def test_placement_from_below_is_valid_and_seldom_misses_what_is_possible() -> None:
+    """It keeps distances, fixed offsets and the height that it was given, and finds nothing where even single steps have no room."""
+    missed = alone = 0
+    for found, p, _, align in problems(200):
+        best, inputs = greedy(p), len(p.fixed) - p.fixed.count(None)
+        for height in (p.bound - align, p.bound, best.height, 2 * best.height):
+            offsets = ascending(p, height)
+            if offsets is None:
+                continue
+            assert height >= p.bound and len(offsets) == len(found.buffers)
+            assert max(o + s for o, s in zip(offsets, p.sizes, strict=True)) <= height
+            assert all(f is None or f == o for f, o in zip(p.fixed, offsets, strict=True))
+            assert all(o >= 0 and o % align == 0 for o in offsets)
+            assert all(clear(p, offsets, i, j) for i, near in enumerate(p.near) for j in near)
+        assert ascending(p, p.bound - align) is None
+        assert ascending(p, sum(p.sizes)) is not None
+        alone += inputs < 2
+        missed += inputs < 2 and ascending(p, best.height) is None
+    assert alone > 80 and missed < alone / 10, "what takes longer than it may search is rare"
+
+
+def test_placement_from_below_goes_back_where_a_step_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine orders of first fit and every first choice fail here; going back finds the one arena that reaches the bound."""
+    monkeypatch.setattr(first_fit, "RUNS", 0)
+    better = 0
+    for _, p, _, _ in problems(400):
+        start = min(_Search(p).placed(order).height for order in _orders(p))
+        taken: list[int] = []
+        take = FromBelow.take
+
+        def counted(self: FromBelow, change: Any, take: Any = take, taken: list[int] = taken) -> None:
+            taken.append(1)
+            take(self, change)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FromBelow, "take", counted)
+            better += greedy(p).height == p.bound < start and len(taken) > 0
+    assert better > 5
 
 
 def random_graph(rng: random.Random) -> Graph:

@@ -1,9 +1,10 @@
 """Greedy placement: each buffer at the lowest offset that is free for it, in an order that is then improved step by step.
 
-Where the arena ends above the bound, one buffer after the other is moved in the order: mostly one that ends above the bound to
-an earlier place, sometimes one that is in its way to any place. A move that makes the arena no larger stays; where moves bring nothing
-for a while, the search goes on from the next order, and at last from the best one with a few buffers moved at random. The moves come
-from a seeded generator, and their number from work counted, never from a clock: a plan depends on the problem and nothing else.
+Where the arena ends above the bound, and placement from below (`ascending`) finds none that reaches it, one buffer after the other is
+moved in the order: mostly one that ends above the bound to an earlier place, sometimes one that is in its way to any place. A move that
+makes the arena no larger stays; where moves bring nothing for a while, the search goes on from the next order, and at last from the best
+one with a few buffers moved at random. All of it is done twice with other moves, because where it ends is chance. The moves come from a
+seeded generator, and their number from work counted, never from a clock: a plan depends on the problem and nothing else.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from .ascending import ascending
 from .problem import Problem
 
-WORK = 2_400_000
-"""Distances looked at before the search ends: about a third of a second. Most problems reach the bound far earlier."""
-MOVES = 8_000
-"""Moves before the search ends: where buffers are few, more find nothing."""
+RUNS = 2
+"""Searches with moves of their own."""
+WORK = 1_800_000
+"""Distances looked at before one of them ends: about a quarter of a second. Most problems reach the bound far earlier."""
+MOVES = 6_000
+"""Moves before one of them ends: where buffers are few, more find nothing."""
 PATIENCE = 40
 """Moves without gain before the search goes on elsewhere."""
 SHAKEN = 4
@@ -42,11 +46,18 @@ class _Found:
 
 
 def greedy(p: Problem, patience: int = 1) -> Placement:
-    """The lowest arena that several orders and their improvement find. patience: times the usual work."""
+    """The lowest arena that several orders, placement from below and the orders' improvement find. patience: times the usual work."""
     if not p.sizes:
         return Placement((), 0)
-    found = _Search(p).run(patience)
-    return Placement(tuple(found.offsets), found.height)
+    search = _Search(p)
+    starts = search.starts()
+    best = starts[0]
+    if best.height > p.bound and (offsets := ascending(p, p.bound)):
+        return Placement(tuple(offsets), p.bound)
+    for seed in range(RUNS):
+        if best.height > p.bound:
+            best = min(best, search.run(starts, seed, patience), key=lambda f: f.height)
+    return Placement(tuple(best.offsets), best.height)
 
 
 class _Search:
@@ -59,8 +70,10 @@ class _Search:
         self.choose = random.Random(0)
         self.work = 0
 
-    def run(self, patience: int) -> _Found:
-        starts = iter(self.starts())
+    def run(self, orders: list[_Found], seed: int, patience: int) -> _Found:
+        """The lowest arena that moves of this seed find from these orders."""
+        self.choose, self.work = random.Random(seed), 0
+        starts = iter(orders)
         best = current = next(starts)
         waited = 0
         for _ in range(MOVES * patience):
