@@ -52,6 +52,9 @@
 #define KT_VECTOR 0
 #endif
 
+/* 1 where element-wise kernels and attention take parts of a row in lanes: vectors of a computer, or Helium. */
+#define KT_ROW_LANES (KT_VECTOR || KT_MVE)
+
 #define KT_ARMV7M 0
 #define KT_ARMV6M 0
 #if defined(__ARM_ARCH_PROFILE) && defined(__thumb__) && !KT_DSP && !defined(KT_PORTABLE)

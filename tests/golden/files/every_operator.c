@@ -348,11 +348,11 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY
     kt_mean_s8(&middle_params, turn, middle);
     /* step 10: hidden */
     int8_t *const flat = in_arena(arena, 0); /* 32 bytes, step 10 */
-    int8_t *const hidden = in_arena(arena, 32); /* 10 bytes, steps 10-11 */
+    int8_t *const hidden = in_arena(arena, 72); /* 10 bytes, steps 10-11 */
     kt_packed_row_relu_s8(&hidden_params, flat, hidden_bias_folded, hidden);
     /* step 11: logits */
-    int8_t *const logits = in_arena(arena, 0); /* 5 bytes, steps 11-12 */
-    void *const logits_scratch = in_arena(arena, 44); /* 72 bytes, step 11 */
+    int8_t *const logits = in_arena(arena, 84); /* 5 bytes, steps 11-12 */
+    void *const logits_scratch = in_arena(arena, 0); /* 72 bytes, step 11 */
     kt_packed_conv2d_s8(&logits_params, hidden, s->logits_bias, logits, logits_scratch);
     kt_softmax_s8(&probabilities_params, logits, output); /* step 12: probabilities */
     return KT_OK;

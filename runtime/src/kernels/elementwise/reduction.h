@@ -5,6 +5,12 @@
 #include "broadcast.h"
 #include "kt/numerics.h"
 
+#if KT_ROW_LANES
+#include "vector/reduction.h"
+#else
+#define KT_PAIR_LANES(element)
+#endif
+
 /* One product into its sum, or requantised where it is alone. */
 static inline void kt_reduce(int32_t product, int32_t shift, int32_t at, int8_t *result, int32_t *sums)
 {
@@ -24,17 +30,16 @@ static inline void kt_clear_sums(int32_t *sums, int32_t size)
 
 static inline void kt_finish_sums(const int32_t *sums, int32_t size, int32_t shift, int8_t *result)
 {
-    int32_t i;
-    for (i = 0; sums != NULL && i < size; i++) {
+    int32_t i = 0;
+#if KT_MVE
+    for (; sums != NULL && i + KT_LANES <= size; i += KT_LANES) {
+        kt_store_narrow(result + i, kt_round_lanes(kt_load_lanes(sums + i), shift));
+    }
+#endif
+    for (; sums != NULL && i < size; i++) {
         result[i] = kt_saturate8(kt_shift_round(sums[i], shift));
     }
 }
-
-#if KT_VECTOR
-#include "vector/reduction.h"
-#else
-#define KT_PAIR_LANES(element)
-#endif
 
 /* The body of a gradient of one of two operands, both of which stretch: element(params, own, other) is the factor of g
  * in the units that shift rounds off. */

@@ -12,7 +12,7 @@ void kt_sum_gradient_s8(const kt_sum_gradient_params *params, const int8_t *g, i
     kt_clear_sums(sums, p.size);
     for (rows = kt_rows(shape.extent); rows > 0; rows--) {
         i = 0;
-#if KT_VECTOR
+#if KT_ROW_LANES
         if (kt_reduces_in_lanes(0, 0, shape.result_step[KT_INNERMOST], p.shift, sums)) {
             for (; i + KT_LANES <= n; i += KT_LANES) {
                 const kt_word_lanes products = (kt_word_lanes)kt_widen_codes(g + i) * p.sign;

@@ -8,7 +8,7 @@ static inline void attention(const kt_attention_params *params, const int8_t *q,
     const kt_attention *const p = &params->attention;
     int32_t *const sums = scratch;
     int8_t *const codes = (int8_t *)(sums + p->channels);
-    int32_t batch, query, c;
+    int32_t batch, query;
     for (batch = 0; batch < p->scores.batches; batch++) {
         for (query = 0; query < p->scores.rows; query++) {
             const span keys = span_of(query, p->before, p->after, p->scores.columns);
@@ -18,10 +18,7 @@ static inline void attention(const kt_attention_params *params, const int8_t *q,
             row = softmax_of(p, codes, keys);
             probabilities_of(p, row, codes, keys, codes);
             weighted_sums(&rows, codes + keys.first, 128, keys.last - keys.first, p->channels, sums);
-            for (c = 0; c < p->channels; c++) {
-                const int32_t value = kt_requantize(sums[c], params->multiplier, params->shift);
-                y[query * params->y[1] + c * params->y[2]] = kt_clamp_with_offset(value, params->output_offset, -128, 127);
-            }
+            store_results(sums, p->channels, params->multiplier, params->shift, params->output_offset, y + query * params->y[1], params->y[2]);
         }
         q += p->scores.x[0];
         k += p->scores.other[0];

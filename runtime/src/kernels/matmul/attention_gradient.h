@@ -32,7 +32,7 @@ static inline void query_gradient(const kt_attention_gradient_params *params, co
     const span keys = span_of(query, p->before, p->after, p->scores.columns);
     const kt_rows rows = {b->k + keys.first * p->scores.other[1], {p->scores.other[1], p->scores.other[3]}, p->scores.offset[1]};
     softmax_row row;
-    int32_t mean = 0, j;
+    int32_t mean = 0;
     scores_of(p, &p->scores, b->q + query * p->scores.x[1], b->k, keys, w->codes);
     row = softmax_of(p, w->codes, keys);
     if (b->dq != NULL || b->dk != NULL) {
@@ -42,11 +42,41 @@ static inline void query_gradient(const kt_attention_gradient_params *params, co
     }
     w->kept[query] = (kept_row){row.scale, (int16_t)mean, (int8_t)row.largest, (int8_t)row.over};
     if (b->dq != NULL) {
-        for (j = keys.first; j < keys.last; j++) {
-            w->slopes[j] = slope_of(params, w->probabilities[j] + 128, w->slopes[j], mean, w->codes[j]);
-        }
+        slopes_of(params, keys, w->probabilities, mean, w->codes, w->slopes);
         weighted_sums(&rows, w->slopes + keys.first, 0, keys.last - keys.first, p->scores.depth[1], w->sums);
         store_row(w->sums, p->scores.depth[1], params->shift[0], b->dq + query * p->scores.x[1], p->scores.x[3]);
+    }
+}
+
+/* Probabilities of a key for the queries that see it, less 128. */
+static inline void key_probabilities(const kt_attention *p, const kept_row *kept, const int8_t *codes, span seeing, int8_t *probabilities)
+{
+    const int8_t *const table = p->table + 128;
+    int32_t i = seeing.first;
+#if KT_MVE
+    for (; i + 4 <= seeing.last; i += 4) {
+        kt_kept_probabilities(p->table, p->exponentials, (const int32_t *)(const void *)&kept[i], codes + i, probabilities + i);
+    }
+#endif
+    for (; i < seeing.last; i++) {
+        const int32_t exponential = p->exponentials[kept[i].largest - table[codes[i]]];
+        probabilities[i] = (int8_t)(probability_of(exponential, kept[i].scale, kept[i].over) - 128);
+    }
+}
+
+/* Gradients of its scores, in the place of those of its probabilities. */
+static inline void key_slopes(const kt_attention_gradient_params *params, const kept_row *kept, const int8_t *probabilities, const int8_t *codes,
+                              span seeing, int8_t *slopes)
+{
+    int32_t i = seeing.first;
+#if KT_MVE
+    for (; i + 4 <= seeing.last; i += 4) {
+        kt_kept_slopes((const int32_t *)(const void *)&kept[i], probabilities + i, params->softmax_shift, slopes + i);
+    }
+    kt_slopes_through(params->through, codes + seeing.first, i - seeing.first, slopes + seeing.first);
+#endif
+    for (; i < seeing.last; i++) {
+        slopes[i] = slope_of(params, probabilities[i] + 128, slopes[i], kept[i].mean, codes[i]);
     }
 }
 
@@ -58,19 +88,11 @@ static inline void key_gradient(const kt_attention_gradient_params *params, cons
     const int32_t count = seeing.last - seeing.first;
     const kt_rows queries = {b->q + seeing.first * p->scores.x[1], {p->scores.x[1], p->scores.x[3]}, p->scores.offset[0]};
     const kt_rows results = {b->g + seeing.first * params->rates.x[1], {params->rates.x[1], params->rates.x[3]}, 0};
-    const int8_t *const table = p->table + 128;
-    const int32_t *const exponentials = p->exponentials;
-    int32_t i;
     scores_of(p, &w->scores, b->k + key * p->scores.other[1], b->q, seeing, w->codes);
-    for (i = seeing.first; i < seeing.last; i++) {
-        const kept_row *const kept = &w->kept[i];
-        w->probabilities[i] = (int8_t)(probability_of(exponentials[kept->largest - table[w->codes[i]]], kept->scale, kept->over) - 128);
-    }
+    key_probabilities(p, w->kept, w->codes, seeing, w->probabilities);
     if (b->dk != NULL) {
         rates_of(params, &w->rates, b->v + key * p->v[1], b->g, seeing, w->probabilities, w->slopes);
-        for (i = seeing.first; i < seeing.last; i++) {
-            w->slopes[i] = slope_of(params, w->probabilities[i] + 128, w->slopes[i], w->kept[i].mean, w->codes[i]);
-        }
+        key_slopes(params, w->kept, w->probabilities, w->codes, seeing, w->slopes);
         weighted_sums(&queries, w->slopes + seeing.first, 0, count, p->scores.depth[1], w->sums);
         store_row(w->sums, p->scores.depth[1], params->shift[1], b->dk + key * p->scores.other[1], p->scores.other[3]);
     }

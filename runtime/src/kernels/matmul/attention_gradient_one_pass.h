@@ -12,6 +12,11 @@ static inline void add_row(int32_t *sums, int32_t weight, const int8_t *row, int
         const kt_word_lanes products = ((kt_word_lanes)kt_widen_codes(row + c) + offset) * weight;
         kt_store_lanes(sums + c, kt_add_lanes(kt_load_lanes(sums + c), (kt_lanes)products));
     }
+#elif KT_MVE
+    if (step == 1) {
+        kt_add_row_lanes(sums, weight, row, offset, count);
+        return;
+    }
 #endif
     for (; c < count; c++) {
         sums[c] += weight * (row[c * step] + offset);
@@ -53,10 +58,9 @@ static inline void attention_gradient_one_pass(const kt_attention_gradient_param
             }
             rates_of(params, &params->rates, g_row, v, keys, probabilities, slopes);
             mean = mean_of(keys, probabilities, slopes);
-            begin_slopes(params, keys, probabilities, mean, slopes);
-            for (j = keys.first; j < keys.last; j++) {
-                slopes[j] = ended_slope(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
-                if (dk != NULL && slopes[j] != 0) {
+            slopes_of(params, keys, probabilities, mean, codes, slopes);
+            for (j = keys.first; j < keys.last && dk != NULL; j++) {
+                if (slopes[j] != 0) {
                     add_row(key_sums + j * depth, slopes[j], q_row, p->scores.x[3], p->scores.offset[0], depth);
                 }
             }

@@ -3,6 +3,7 @@
 #define KT_ATTENTION_ROW_H
 
 #include "../elementwise/softmax.h"
+#include "kt/architecture.h"
 #include "kt/kernels/matmul.h"
 #include "kt/numerics.h"
 #include "matmul.h"
@@ -10,6 +11,8 @@
 #if KT_VECTOR
 #include "../elementwise/softmax_gradient.h"
 #include "vector/attention_row.h"
+#elif KT_MVE
+#include "mve/attention_row.h"
 #endif
 
 /* From first to last - 1. */
@@ -30,12 +33,15 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
     const int32_t step = product->other[1], multiplier = p->multiplier, shift = p->shift, offset = p->score_offset;
     const int32_t right = kt_minimum(-shift, 31);
     int32_t j = seen.first, c;
-#if KT_VECTOR
-    for (; j + 4 <= seen.last && right > 0 && multiplier >= 0;) {
-        const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE) / 4 * 4;
+#if KT_ROW_LANES
+    while (j < seen.last && right > 0 && multiplier >= 0) {
+        const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE);
         int32_t sums[KT_ROW_PIECE];
-        for (c = 0; c < count; c += 4) {
+        for (c = 0; c + 4 <= count; c += 4) {
             matmul_sums(product, row, columns + (j + c) * step, sums + c);
+        }
+        for (; c < count; c++) {
+            sums[c] = matmul_sum(product, row, columns + (j + c) * step);
         }
         kt_codes_of_sums(sums, count, multiplier, right, offset, codes + j);
         j += count;
@@ -57,25 +63,38 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
 /* What a softmax needs to know of its row: the largest value, and what an exponential is multiplied by. */
 static inline softmax_row softmax_of(const kt_attention *p, const int8_t *codes, span keys)
 {
-    const int8_t *const table = p->table + 128;
     const int32_t *const exponentials = p->exponentials;
     int32_t largest = -128;
     uint32_t sum = 0;
-    int32_t bits, j;
+    int32_t bits;
+#if KT_MVE
+    const int32_t count = keys.last - keys.first;
+    largest = kt_largest_of(p->table, codes + keys.first, count);
+    sum = kt_sum_of_exponentials(p->table, exponentials, largest, codes + keys.first, count, SUM_BITS);
+#else
+    const int8_t *const table = p->table + 128;
+    int32_t j;
     for (j = keys.first; j < keys.last; j++) {
         largest = kt_maximum(largest, table[codes[j]]);
     }
     for (j = keys.first; j < keys.last; j++) { /* kt_divide_by_power of what is not negative */
         sum += ((uint32_t)exponentials[largest - table[codes[j]]] + (UINT32_C(1) << (SUM_BITS - 1))) >> SUM_BITS;
     }
+#endif
     bits = kt_bit_length(sum);
     return (softmax_row){largest, reciprocal(sum, bits), SUM_BITS - (32 - bits)};
+}
+
+/* What the product of an exponential and the scale of its row is shifted by to a probability in 1/256. */
+static inline int32_t shift_of(int32_t over)
+{
+    return over + 31 - 8;
 }
 
 /* The probability in 1/256 of an exponential: kt_divide_by_power(kt_high_multiply(scale, exponential), shift) of what is not negative. */
 static inline int32_t probability_of(int32_t exponential, int32_t scale, int32_t over)
 {
-    const int32_t shift = over + 31 - 8;
+    const int32_t shift = shift_of(over);
     const uint32_t product = (uint32_t)(((int64_t)scale * exponential + (INT64_C(1) << 30)) >> 31);
     return shift > 31 ? 0 : kt_minimum((int32_t)((product + (UINT32_C(1) << (shift - 1))) >> shift), 255);
 }
@@ -83,11 +102,15 @@ static inline int32_t probability_of(int32_t exponential, int32_t scale, int32_t
 /* Probabilities of a row, less 128; codes and probabilities may be the same. */
 static inline void probabilities_of(const kt_attention *p, softmax_row row, const int8_t *codes, span keys, int8_t *probabilities)
 {
+#if KT_MVE
+    kt_probabilities_of_codes(p->table, p->exponentials, row.largest, row.scale, shift_of(row.over), codes + keys.first, keys.last - keys.first,
+                              probabilities + keys.first);
+#else
     const int8_t *const table = p->table + 128;
     const int32_t *const exponentials = p->exponentials;
     int32_t j = keys.first;
 #if KT_VECTOR
-    const int32_t shift = row.over + 31 - 8;
+    const int32_t shift = shift_of(row.over);
     for (; j < keys.last && shift <= 31;) {
         const int32_t count = kt_minimum(keys.last - j, KT_ROW_PIECE);
         int32_t found[KT_ROW_PIECE];
@@ -101,6 +124,22 @@ static inline void probabilities_of(const kt_attention *p, softmax_row row, cons
 #endif
     for (; j < keys.last; j++) {
         probabilities[j] = (int8_t)(probability_of(exponentials[row.largest - table[codes[j]]], row.scale, row.over) - 128);
+    }
+#endif
+}
+
+/* A row that stands in sums, requantised. step: from one result to the next. */
+static inline void store_results(const int32_t *sums, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
+{
+    int32_t c;
+#if KT_ROW_LANES
+    if (step == 1 && shift < 0 && multiplier >= 0) {
+        kt_codes_of_sums(sums, count, multiplier, kt_minimum(-shift, 31), offset, y);
+        return;
+    }
+#endif
+    for (c = 0; c < count; c++) {
+        y[c * step] = kt_clamp_with_offset(kt_requantize(sums[c], multiplier, shift), offset, -128, 127);
     }
 }
 

@@ -5,6 +5,14 @@
 #include "../elementwise/softmax_gradient.h"
 #include "attention_row.h"
 
+/* Whether one of four probabilities, less 128, is not 0. */
+static inline int any_of_four(const int8_t *probabilities)
+{
+    uint32_t word;
+    memcpy(&word, probabilities, sizeof word);
+    return word != UINT32_C(0x80808080);
+}
+
 /* Gradients of probabilities, of one row of `product`, which is params->rates or that with its roles changed; any where all of four neighbours have
  * no probability. probabilities: less 128. */
 static inline void rates_of(const kt_attention_gradient_params *params, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen,
@@ -12,12 +20,12 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
 {
     const int32_t step = product->other[1], shift = params->rate_shift;
     int32_t j = seen.first, c;
-#if KT_VECTOR
-    for (; j + 4 <= seen.last;) {
+#if KT_ROW_LANES
+    while (j + 4 <= seen.last) {
         const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE) / 4 * 4;
         int32_t sums[KT_ROW_PIECE] = {0};
         for (c = 0; c < count; c += 4) {
-            if (kt_word_at(probabilities + j + c) != (int32_t)UINT32_C(0x80808080)) { /* four times -128 */
+            if (any_of_four(probabilities + j + c)) {
                 matmul_sums(product, row, columns + (j + c) * step, sums + c);
             }
         }
@@ -28,15 +36,11 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
     for (; j < seen.last; j += 4) {
         const int32_t count = kt_minimum(seen.last - j, 4);
         int32_t sums[4] = {0, 0, 0, 0};
-        int32_t any = 0;
-        for (c = 0; c < count; c++) {
-            any |= probabilities[j + c] + 128;
-        }
-        if (any != 0 && count == 4) {
+        if (count == 4 && any_of_four(probabilities + j)) {
             matmul_sums(product, row, columns + j * step, sums);
         }
         for (c = 0; c < count; c++) {
-            const int32_t sum = any != 0 && count < 4 ? matmul_sum(product, row, columns + (j + c) * step) : sums[c];
+            const int32_t sum = count < 4 && probabilities[j + c] != -128 ? matmul_sum(product, row, columns + (j + c) * step) : sums[c];
             rates[j + c] = kt_saturate8(kt_shift_round(sum, shift));
         }
     }
@@ -45,7 +49,7 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
 /* Their mean in a row, times 256. */
 static inline int32_t mean_of(span seen, const int8_t *probabilities, const int8_t *rates)
 {
-#if KT_VECTOR
+#if KT_ROW_LANES
     int32_t sums[2];
     kt_mean_sums(probabilities + seen.first, rates + seen.first, seen.last - seen.first, sums);
     return softmax_mean(sums[0], sums[1]);
@@ -71,23 +75,25 @@ static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_
     return slope_through(params, softmax_slope(probability, rate, mean, params->softmax_shift), code);
 }
 
-/* slope_of a row in two parts, whose first one vectors make for all of it at once. slopes: of probabilities at first. */
-static inline void begin_slopes(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, int8_t *slopes)
+/* slope_of a row whose mean is known, in the place of the gradients of probabilities. */
+static inline void slopes_of(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, const int8_t *codes,
+                             int8_t *slopes)
 {
-#if KT_VECTOR
+#if KT_ROW_LANES
     kt_softmax_slopes(probabilities + seen.first, mean, params->softmax_shift, seen.last - seen.first, slopes + seen.first);
-#else
-    (void)params, (void)seen, (void)probabilities, (void)mean, (void)slopes;
 #endif
-}
-
-static inline int8_t ended_slope(const kt_attention_gradient_params *params, int32_t probability, int8_t begun, int32_t mean, int8_t code)
-{
-#if KT_VECTOR
-    (void)probability, (void)mean;
-    return slope_through(params, begun, code);
+#if KT_MVE
+    (void)slope_through;
+    kt_slopes_through(params->through, codes + seen.first, seen.last - seen.first, slopes + seen.first);
 #else
-    return slope_of(params, probability, begun, mean, code);
+    int32_t j;
+    for (j = seen.first; j < seen.last; j++) {
+#if KT_VECTOR
+        slopes[j] = slope_through(params, slopes[j], codes[j]);
+#else
+        slopes[j] = slope_of(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
+#endif
+    }
 #endif
 }
 
@@ -95,7 +101,7 @@ static inline int8_t ended_slope(const kt_attention_gradient_params *params, int
 static inline void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
 {
     int32_t c;
-#if KT_VECTOR
+#if KT_ROW_LANES
     if (step == 1) {
         kt_round_row(sums, count, shift, row);
         return;

@@ -2,7 +2,7 @@
 #include "../gradient_sum.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "../../dsp/simd.h"
 
