@@ -52,8 +52,8 @@
 #define KT_VECTOR 0
 #endif
 
-/* 1 where element-wise kernels and attention take parts of a row in lanes: vectors of a computer, or Helium. */
-#define KT_ROW_LANES (KT_VECTOR || KT_MVE)
+/* 1 where element-wise kernels and attention take parts of a row at once: in vectors of a computer, with Helium or the DSP extension. */
+#define KT_ROW_PARTS (KT_VECTOR || KT_DSP)
 
 #define KT_ARMV7M 0
 #define KT_ARMV6M 0

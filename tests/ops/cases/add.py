@@ -29,7 +29,7 @@ def kernel_case(r: Rng) -> Case:
 GENERATORS = {
     "add": (kernel_case, 40),
     "add_broadcast": (_elementwise.kernel_case(lambda r: Add(pick(r, "none", "relu")), (0.5, 1.0, 2.5, 20.0)), 40),
-    "sum_gradient": (_elementwise.gradient_case(lambda of, r: SumGradient(of, pick(r, 1, -1), shift=int(r.integers(0, 9)))), 40),
+    "sum_gradient": (_elementwise.gradient_case(lambda of, r: SumGradient(of, pick(r, 1, -1), shift=pick(r, 0, int(r.integers(0, 9))))), 40),
 }
 
 

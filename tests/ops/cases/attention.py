@@ -50,6 +50,18 @@ def kernel_case(r: Rng, widest: int = 40) -> Case:
     return Case(op, {**types, "table": TABLE}, {**arrays, "table": table.astype(np.int8)}, (y,))
 
 
+def long_case(r: Rng) -> Case:
+    """Sums of more products than the DSP extension's requantisation takes: the largest exceeds 2^30 in size."""
+    rows, depth = Rows((0, 1, 2, 3)), 16_550
+    types = {o: activation((1, 1, 1 if o == "q" else 2, n), scale(r), 127) for o, n in (("q", depth), ("k", depth), ("v", 3))}
+    score = types["q"].scale * types["k"].scale * 255.0**2 * depth / 1000, 0
+    op = Attention(score, (scale(r, -7, 1), 0), (1 / 256, -128), 1.0, ALL, ALL, rows, rows, rows, rows)
+    arrays = {o: np.full(t.shape, -128, np.int8) for o, t in types.items()}
+    arrays["k"][:, :, 1, ::2], arrays["v"] = int8(r, depth // 2), int8(r, *types["v"].shape)
+    table = np.arange(-128, 128).astype(np.int8)
+    return Case(op, {**types, "table": TABLE}, {**arrays, "table": table}, (activation((1, 1, 1, 3), types["v"].scale, zero_point(r)),))
+
+
 def next_case(r: Rng) -> Case:
     """The first position, the last one of the ring, and the first that takes the place of another among them."""
     heads, depth, channels, length = int(r.integers(1, 4)), int(r.integers(1, 21)), int(r.integers(1, 21)), int(r.integers(1, 20))
@@ -82,7 +94,7 @@ def gradient_case(r: Rng) -> Case:
     return Case(op, types, arrays, results)
 
 
-GENERATORS = {"attention": (kernel_case, 40), "attention_next": (next_case, 40), "attention_gradient": (gradient_case, 60)}
+GENERATORS = {"attention": (kernel_case, 40), "attention_long": (long_case, 2), "attention_next": (next_case, 40), "attention_gradient": (gradient_case, 60)}
 
 
 def trained(m: Any, x: str, other: str) -> str:

@@ -7,7 +7,7 @@ static int32_t choice_factor(const kt_choice_gradient_params *p, int32_t own, in
     return 1 + p->sign * ((own > other) - (own < other));
 }
 
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
 KT_INLINE kt_word_lanes choice_factor_lanes(const kt_choice_gradient_params *p, kt_word_lanes own, kt_word_lanes other)
 {
     return 1 + p->sign * ((kt_word_lanes)(own < other) - (kt_word_lanes)(own > other)); /* -1 where it is so */

@@ -6,7 +6,7 @@ static int32_t difference_factor(const kt_difference_gradient_params *p, int32_t
     return kt_shift_round((own + p->offset[0]) * p->multiplier[0] - (other + p->offset[1]) * p->multiplier[1], 10);
 }
 
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
 KT_INLINE kt_word_lanes difference_factor_lanes(const kt_difference_gradient_params *p, kt_word_lanes own, kt_word_lanes other)
 {
     const kt_word_lanes found = (own + p->offset[0]) * p->multiplier[0] - (other + p->offset[1]) * p->multiplier[1];

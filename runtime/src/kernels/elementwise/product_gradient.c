@@ -13,7 +13,7 @@ void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8
     kt_clear_sums(sums, p.size);
     for (rows = kt_rows(shape.extent); rows > 0; rows--) {
         i = 0;
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
         if (kt_reduces_in_lanes(shape.factor_step[KT_INNERMOST], 0, shape.result_step[KT_INNERMOST], p.shift, sums)) {
             for (; i + KT_LANES <= n; i += KT_LANES) {
                 const kt_word_lanes factors = kt_operand_lanes(factor + factor_at, i, shape.factor_step[KT_INNERMOST]) + p.factor_offset;

@@ -5,7 +5,7 @@
 #include "broadcast.h"
 #include "kt/numerics.h"
 
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
 #include "vector/reduction.h"
 #else
 #define KT_PAIR_LANES(element)

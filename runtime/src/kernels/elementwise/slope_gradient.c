@@ -6,7 +6,7 @@ static int32_t slope_factor(const kt_slope_gradient_params *p, int32_t own, int3
     return own + p->offset[0] >= 0 ? p->factor[0] : kt_shift_round((other + p->offset[1]) * p->factor[1], 8);
 }
 
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
 KT_INLINE kt_word_lanes slope_factor_lanes(const kt_slope_gradient_params *p, kt_word_lanes own, kt_word_lanes other)
 {
     const kt_word_lanes slope = (other + p->offset[1]) * p->factor[1];

@@ -9,14 +9,17 @@ void kt_sum_gradient_s8(const kt_sum_gradient_params *params, const int8_t *g, i
     int32_t index[KT_INNERMOST] = {0, 0, 0};
     int32_t result_at = 0;
     int32_t rows, i;
+#if KT_ROW_PARTS
+    const int32_t twice = sums == NULL && p.shift == 0; /* lanes round by a shift to the right: of twice the value it changes nothing */
+#endif
     kt_clear_sums(sums, p.size);
     for (rows = kt_rows(shape.extent); rows > 0; rows--) {
         i = 0;
-#if KT_ROW_LANES
-        if (kt_reduces_in_lanes(0, 0, shape.result_step[KT_INNERMOST], p.shift, sums)) {
+#if KT_ROW_PARTS
+        if (kt_reduces_in_lanes(0, 0, shape.result_step[KT_INNERMOST], p.shift + twice, sums)) {
             for (; i + KT_LANES <= n; i += KT_LANES) {
-                const kt_word_lanes products = (kt_word_lanes)kt_widen_codes(g + i) * p.sign;
-                kt_reduce_lanes(products, p.shift, result_at, i, shape.result_step[KT_INNERMOST], result, sums);
+                const kt_word_lanes products = (kt_word_lanes)kt_widen_codes(g + i) * (p.sign * (1 + twice));
+                kt_reduce_lanes(products, p.shift + twice, result_at, i, shape.result_step[KT_INNERMOST], result, sums);
             }
         }
 #endif

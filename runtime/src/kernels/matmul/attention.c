@@ -8,6 +8,7 @@
 
 #if !KT_DSP
 #define matmul_sum kt_matmul_sum
+#define matmul_initial kt_matmul_initial
 #define matmul_sums kt_matmul_sums
 #define weighted_sums kt_weighted_sums
 #include "attention.h"

@@ -12,9 +12,9 @@ static inline void add_row(int32_t *sums, int32_t weight, const int8_t *row, int
         const kt_word_lanes products = ((kt_word_lanes)kt_widen_codes(row + c) + offset) * weight;
         kt_store_lanes(sums + c, kt_add_lanes(kt_load_lanes(sums + c), (kt_lanes)products));
     }
-#elif KT_MVE
+#elif KT_DSP
     if (step == 1) {
-        kt_add_row_lanes(sums, weight, row, offset, count);
+        kt_add_row(sums, weight, row, offset, count);
         return;
     }
 #endif

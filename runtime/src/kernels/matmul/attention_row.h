@@ -13,7 +13,12 @@
 #include "vector/attention_row.h"
 #elif KT_MVE
 #include "mve/attention_row.h"
+#elif KT_DSP
+#include "dsp/attention_row.h"
 #endif
+
+/* Sums of so many products of 8 bits with their offsets are below 2^30 in size. */
+enum { KT_FEW_PRODUCTS = 16512 };
 
 /* From first to last - 1. */
 typedef struct {
@@ -32,13 +37,14 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
 {
     const int32_t step = product->other[1], multiplier = p->multiplier, shift = p->shift, offset = p->score_offset;
     const int32_t right = kt_minimum(-shift, 31);
+    const int32_t initial = matmul_initial(product, row);
     int32_t j = seen.first, c;
-#if KT_ROW_LANES
-    while (j < seen.last && right > 0 && multiplier >= 0) {
+#if KT_ROW_PARTS
+    while (j < seen.last && right > 0 && multiplier >= 0 && product->depth[0] * product->depth[1] <= KT_FEW_PRODUCTS) {
         const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE);
         int32_t sums[KT_ROW_PIECE];
         for (c = 0; c + 4 <= count; c += 4) {
-            matmul_sums(product, row, columns + (j + c) * step, sums + c);
+            matmul_sums(product, row, initial, columns + (j + c) * step, sums + c);
         }
         for (; c < count; c++) {
             sums[c] = matmul_sum(product, row, columns + (j + c) * step);
@@ -49,7 +55,7 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
 #endif
     for (; j + 4 <= seen.last && right > 0; j += 4) {
         int32_t sums[4];
-        matmul_sums(product, row, columns + j * step, sums);
+        matmul_sums(product, row, initial, columns + j * step, sums);
         for (c = 0; c < 4; c++) {
             codes[j + c] = kt_clamp_with_offset(kt_requantize_right(sums[c], multiplier, right), offset, -128, 127);
         }
@@ -102,7 +108,7 @@ static inline int32_t probability_of(int32_t exponential, int32_t scale, int32_t
 /* Probabilities of a row, less 128; codes and probabilities may be the same. */
 static inline void probabilities_of(const kt_attention *p, softmax_row row, const int8_t *codes, span keys, int8_t *probabilities)
 {
-#if KT_MVE
+#if KT_DSP
     kt_probabilities_of_codes(p->table, p->exponentials, row.largest, row.scale, shift_of(row.over), codes + keys.first, keys.last - keys.first,
                               probabilities + keys.first);
 #else
@@ -128,16 +134,17 @@ static inline void probabilities_of(const kt_attention *p, softmax_row row, cons
 #endif
 }
 
-/* A row that stands in sums, requantised. step: from one result to the next. */
-static inline void store_results(const int32_t *sums, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
+/* A row that stands in sums of so many products, requantised. step: from one result to the next. */
+static inline void store_results(const int32_t *sums, int32_t products, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
 {
     int32_t c;
-#if KT_ROW_LANES
-    if (step == 1 && shift < 0 && multiplier >= 0) {
+#if KT_ROW_PARTS
+    if (step == 1 && shift < 0 && multiplier >= 0 && products <= KT_FEW_PRODUCTS) {
         kt_codes_of_sums(sums, count, multiplier, kt_minimum(-shift, 31), offset, y);
         return;
     }
 #endif
+    (void)products;
     for (c = 0; c < count; c++) {
         y[c * step] = kt_clamp_with_offset(kt_requantize(sums[c], multiplier, shift), offset, -128, 127);
     }

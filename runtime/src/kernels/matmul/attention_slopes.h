@@ -19,14 +19,15 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
                             const int8_t *probabilities, int8_t *rates)
 {
     const int32_t step = product->other[1], shift = params->rate_shift;
+    const int32_t initial = matmul_initial(product, row);
     int32_t j = seen.first, c;
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
     while (j + 4 <= seen.last) {
         const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE) / 4 * 4;
         int32_t sums[KT_ROW_PIECE] = {0};
         for (c = 0; c < count; c += 4) {
             if (any_of_four(probabilities + j + c)) {
-                matmul_sums(product, row, columns + (j + c) * step, sums + c);
+                matmul_sums(product, row, initial, columns + (j + c) * step, sums + c);
             }
         }
         kt_round_row(sums, count, shift, rates + j);
@@ -37,7 +38,7 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
         const int32_t count = kt_minimum(seen.last - j, 4);
         int32_t sums[4] = {0, 0, 0, 0};
         if (count == 4 && any_of_four(probabilities + j)) {
-            matmul_sums(product, row, columns + j * step, sums);
+            matmul_sums(product, row, initial, columns + j * step, sums);
         }
         for (c = 0; c < count; c++) {
             const int32_t sum = count < 4 && probabilities[j + c] != -128 ? matmul_sum(product, row, columns + (j + c) * step) : sums[c];
@@ -49,7 +50,7 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
 /* Their mean in a row, times 256. */
 static inline int32_t mean_of(span seen, const int8_t *probabilities, const int8_t *rates)
 {
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
     int32_t sums[2];
     kt_mean_sums(probabilities + seen.first, rates + seen.first, seen.last - seen.first, sums);
     return softmax_mean(sums[0], sums[1]);
@@ -79,7 +80,7 @@ static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_
 static inline void slopes_of(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, const int8_t *codes,
                              int8_t *slopes)
 {
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
     kt_softmax_slopes(probabilities + seen.first, mean, params->softmax_shift, seen.last - seen.first, slopes + seen.first);
 #endif
 #if KT_MVE
@@ -88,7 +89,7 @@ static inline void slopes_of(const kt_attention_gradient_params *params, span se
 #else
     int32_t j;
     for (j = seen.first; j < seen.last; j++) {
-#if KT_VECTOR
+#if KT_ROW_PARTS
         slopes[j] = slope_through(params, slopes[j], codes[j]);
 #else
         slopes[j] = slope_of(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
@@ -101,7 +102,7 @@ static inline void slopes_of(const kt_attention_gradient_params *params, span se
 static inline void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
 {
     int32_t c;
-#if KT_ROW_LANES
+#if KT_ROW_PARTS
     if (step == 1) {
         kt_round_row(sums, count, shift, row);
         return;

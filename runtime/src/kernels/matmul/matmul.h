@@ -40,10 +40,18 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
     return sum;
 }
 
+/* What kt_matmul_sums needs to know of a row of x: nothing here; elsewhere what its sums begin with. depth[0] is 1. */
+static inline int32_t kt_matmul_initial(const kt_matmul *p, const int8_t *x)
+{
+    (void)p, (void)x;
+    return 0;
+}
+
 /* Four sums of one row of x and four columns that follow one another; depth[0] is 1. */
-static inline void kt_matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
+static inline void kt_matmul_sums(const kt_matmul *p, const int8_t *x, int32_t initial, const int8_t *other, int32_t sums[4])
 {
     int32_t c;
+    (void)initial;
 #if KT_VECTOR
     if (kt_matmul_is_dense(p)) {
         kt_dense_sums(p, x, other, sums);

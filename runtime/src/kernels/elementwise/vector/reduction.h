@@ -6,6 +6,8 @@
 
 #if KT_MVE
 #include "../../mve/words.h"
+#elif KT_DSP
+#include "../../dsp/words.h"
 #else
 #include "../../../product/vector/words.h"
 #endif

@@ -31,42 +31,65 @@ static inline int32_t matmul_sum(const kt_matmul *p, const int8_t *x, const int8
     return sum;
 }
 
-/* kt_matmul_sums: each word of x is spread into halves once for four columns. */
-static inline void matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
+/* Four values of the next column. */
+#define KT_NEXT_COLUMN(sum) \
+    do { \
+        const uint32_t factors = kt_load_word(other); \
+        sum = kt_add_products(odd, kt_odd(factors), kt_add_products(even, kt_even(factors), sum)); \
+        other += step; \
+        __asm__("" : "+r"(other)); \
+    } while (0)
+
+/* sums[c] += the products of `depth` values, with the offset that both halves of `added` hold, and of column c, c < 4; step: from column to column. In a
+ * function of its own it has the registers that it needs; the empty assembly keeps the compiler from a pointer a column, for which there are none. */
+static __attribute__((noinline, unused)) void kt_four_sums(const int8_t *x, const int8_t *other, int32_t step, int32_t depth, uint32_t added,
+                                                           int32_t sums[4])
 {
-    const uint32_t left = kt_low_halves((uint32_t)p->offset[0], (uint32_t)p->offset[0]);
-    const uint32_t right = kt_low_halves((uint32_t)p->offset[1], (uint32_t)p->offset[1]);
-    const int8_t *const b0 = other, *const b1 = b0 + p->other[1], *const b2 = b1 + p->other[1], *const b3 = b2 + p->other[1];
-    const int32_t depth = p->depth[1];
-    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    int32_t j;
-    if (!kt_matmul_is_dense(p)) {
-        kt_matmul_sums(p, x, other, sums);
-        return;
+    const int8_t *const end = x + (depth & ~3);
+    const int32_t back = 4 - 4 * step;
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    while (x < end) {
+        const uint32_t word = kt_load_word(x);
+        const uint32_t even = kt_add_even(added, word), odd = kt_add_odd(added, word);
+        x += 4;
+        KT_NEXT_COLUMN(s0);
+        KT_NEXT_COLUMN(s1);
+        KT_NEXT_COLUMN(s2);
+        KT_NEXT_COLUMN(s3);
+        other += back;
     }
-    for (j = 0; j + 4 <= depth; j += 4) {
-        const uint32_t values = kt_load_word(x + j);
-        const uint32_t even = kt_add_even(left, values), odd = kt_add_odd(left, values);
-        uint32_t factors = kt_load_word(b0 + j);
-        s0 = kt_add_products(odd, kt_add_odd(right, factors), kt_add_products(even, kt_add_even(right, factors), s0));
-        factors = kt_load_word(b1 + j);
-        s1 = kt_add_products(odd, kt_add_odd(right, factors), kt_add_products(even, kt_add_even(right, factors), s1));
-        factors = kt_load_word(b2 + j);
-        s2 = kt_add_products(odd, kt_add_odd(right, factors), kt_add_products(even, kt_add_even(right, factors), s2));
-        factors = kt_load_word(b3 + j);
-        s3 = kt_add_products(odd, kt_add_odd(right, factors), kt_add_products(even, kt_add_even(right, factors), s3));
-    }
-    for (; j < depth; j++) {
-        const int32_t value = x[j] + p->offset[0];
-        s0 += value * (b0[j] + p->offset[1]);
-        s1 += value * (b1[j] + p->offset[1]);
-        s2 += value * (b2[j] + p->offset[1]);
-        s3 += value * (b3[j] + p->offset[1]);
+    for (depth &= 3; depth > 0; depth--, other++) {
+        const int32_t value = *x++ + (int16_t)added;
+        s0 += value * other[0];
+        s1 += value * other[step];
+        s2 += value * other[2 * step];
+        s3 += value * other[3 * step];
     }
     sums[0] = s0;
     sums[1] = s1;
     sums[2] = s2;
     sums[3] = s3;
+}
+
+/* kt_matmul_initial: sum (a + m) (b + n) = sum (a + m) b + n sum (a + m), modulo 2^32 on the way and exact at the end. */
+static inline int32_t matmul_initial(const kt_matmul *p, const int8_t *x)
+{
+    int32_t values = 0, j;
+    for (j = 0; j < p->depth[1] && p->offset[1] != 0 && p->x[3] == 1; j++) {
+        values += x[j] + p->offset[0];
+    }
+    return values * p->offset[1];
+}
+
+/* kt_matmul_sums */
+static inline void matmul_sums(const kt_matmul *p, const int8_t *x, int32_t initial, const int8_t *other, int32_t sums[4])
+{
+    if (!kt_matmul_is_dense(p)) {
+        kt_matmul_sums(p, x, initial, other, sums);
+        return;
+    }
+    sums[0] = sums[1] = sums[2] = sums[3] = initial;
+    kt_four_sums(x, other, p->other[1], p->depth[1], kt_low_halves((uint32_t)p->offset[0], (uint32_t)p->offset[0]), sums);
 }
 
 #endif

@@ -1,11 +1,51 @@
-/* weighted_sums.h: the sum of rows, each times a weight, two products an instruction where the values of a row lie side by side. */
+/* weighted_sums.h: the sum of rows, each times a weight, four values at once where those of a row lie side by side. */
 #ifndef KT_DSP_WEIGHTED_SUMS_H
 #define KT_DSP_WEIGHTED_SUMS_H
 
 #include "../../dsp/simd.h"
 #include "../weighted_sums.h"
 
-/* Four rows times four values: halves of a word hold the values of two rows, which meet the weights of these. */
+/* The next row, whose values meet the half of a word that the two products name. The assembly says nothing: it keeps the compiler from one pointer a
+ * row, for which it has no registers. */
+#define KT_FOUR_WEIGHTED(low_product, high_product, weight) \
+    high = (int32_t)kt_load_word(row); \
+    low = (int32_t)kt_even((uint32_t)high); \
+    high = (int32_t)kt_odd((uint32_t)high); \
+    row += step; \
+    __asm__("" : "+r"(row)); \
+    s0 = low_product(low, weight, s0); \
+    s1 = low_product(high, weight, s1); \
+    s2 = high_product(low, weight, s2); \
+    s3 = high_product(high, weight, s3)
+
+/* sums of four values of `count` rows. Weights with their offset are halves of words: a row takes the one that is its own. */
+static __attribute__((noinline, unused)) void kt_four_weighted_sums(const int8_t *row, int32_t step, const int8_t *weights, uint32_t added,
+                                                                    int32_t count, int32_t *sums)
+{
+    const int8_t *const end = weights + (count & ~3);
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    while (weights < end) {
+        const uint32_t word = kt_load_word(weights);
+        const int32_t even = (int32_t)kt_add_even(added, word), odd = (int32_t)kt_add_odd(added, word);
+        int32_t low, high;
+        weights += 4;
+        KT_FOUR_WEIGHTED(__smlabb, __smlatb, even);
+        KT_FOUR_WEIGHTED(__smlabb, __smlatb, odd);
+        KT_FOUR_WEIGHTED(__smlabt, __smlatt, even);
+        KT_FOUR_WEIGHTED(__smlabt, __smlatt, odd);
+    }
+    for (count &= 3; count > 0; count--) {
+        const int32_t weight = *weights++ + (int16_t)added;
+        int32_t low, high;
+        KT_FOUR_WEIGHTED(__smlabb, __smlatb, weight);
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
+/* Four values of each row, where there are as many; sum w (x + o) = sum w x + o sum w, modulo 2^32 on the way and exact at the end. */
 static inline void weighted_sums(const kt_rows *rows, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t channels, int32_t *sums)
 {
     const uint32_t added = kt_low_halves((uint32_t)weight_offset, (uint32_t)weight_offset);
@@ -16,48 +56,13 @@ static inline void weighted_sums(const kt_rows *rows, const int8_t *weights, int
         kt_weighted_sums(rows, weights, weight_offset, count, channels, sums);
         return;
     }
-    for (j = 0; j < count && rows->offset != 0; j++) { /* sum w (x + o) = sum w x + o sum w, modulo 2^32 on the way and exact at the end */
+    for (j = 0; j < count && rows->offset != 0; j++) {
         total += weights[j] + weight_offset;
     }
     total = (int32_t)((uint32_t)total * (uint32_t)rows->offset);
     for (c = 0; c + 4 <= channels; c += 4) {
-        const int8_t *row = rows->values + c;
-        int32_t s0 = total, s1 = total, s2 = total, s3 = total;
-        for (j = 0; j + 4 <= count; j += 4) {
-            const uint32_t word = kt_load_word(weights + j);
-            const uint32_t first = kt_load_word(row);
-            const uint32_t second = kt_load_word(row += step);
-            const uint32_t third = kt_load_word(row += step);
-            const uint32_t fourth = kt_load_word(row += step);
-            uint32_t factors = kt_add_even(added, word), a = kt_even(first), b = kt_even(third);
-            row += step;
-            s0 = kt_add_products(factors, kt_low_halves(a, b), s0);
-            s2 = kt_add_products(factors, kt_high_halves(a, b), s2);
-            a = kt_odd(first);
-            b = kt_odd(third);
-            s1 = kt_add_products(factors, kt_low_halves(a, b), s1);
-            s3 = kt_add_products(factors, kt_high_halves(a, b), s3);
-            factors = kt_add_odd(added, word);
-            a = kt_even(second);
-            b = kt_even(fourth);
-            s0 = kt_add_products(factors, kt_low_halves(a, b), s0);
-            s2 = kt_add_products(factors, kt_high_halves(a, b), s2);
-            a = kt_odd(second);
-            b = kt_odd(fourth);
-            s1 = kt_add_products(factors, kt_low_halves(a, b), s1);
-            s3 = kt_add_products(factors, kt_high_halves(a, b), s3);
-        }
-        for (; j < count; j++, row += step) {
-            const int32_t weight = weights[j] + weight_offset;
-            s0 += weight * row[0];
-            s1 += weight * row[1];
-            s2 += weight * row[2];
-            s3 += weight * row[3];
-        }
-        sums[c] = s0;
-        sums[c + 1] = s1;
-        sums[c + 2] = s2;
-        sums[c + 3] = s3;
+        sums[c] = sums[c + 1] = sums[c + 2] = sums[c + 3] = total;
+        kt_four_weighted_sums(rows->values + c, step, weights, added, count, sums + c);
     }
     if (c < channels) {
         const kt_rows rest = {rows->values + c, {step, 1}, rows->offset};

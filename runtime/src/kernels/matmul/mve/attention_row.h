@@ -164,7 +164,7 @@ static inline void kt_kept_slopes(const int32_t *kept, const int8_t *p, int32_t 
 }
 
 /* sums[c] += weight (row[c] + offset), c < count */
-static inline void kt_add_row_lanes(int32_t *sums, int32_t weight, const int8_t *row, int32_t offset, int32_t count)
+static inline void kt_add_row(int32_t *sums, int32_t weight, const int8_t *row, int32_t offset, int32_t count)
 {
     const int32_t *from = sums;
     __asm__ volatile("wlstp.32 lr, %[count], 2f\n"

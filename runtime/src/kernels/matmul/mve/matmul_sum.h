@@ -34,44 +34,43 @@ static inline int32_t matmul_sum(const kt_matmul *p, const int8_t *x, const int8
     return (int32_t)sum;
 }
 
-/* Of `depth` values a + m the sum, and the sums of their products with those of two columns. */
-static inline void kt_two_sums(const int8_t *a, int32_t m, int32_t depth, const int8_t *b0, const int8_t *b1, int32_t *values, int32_t *sum0,
-                               int32_t *sum1)
+/* The sums, from `initial` on, of the products of `depth` values a + m and of those of two columns. */
+static inline void kt_two_sums(const int8_t *a, int32_t m, int32_t depth, const int8_t *b0, const int8_t *b1, int32_t initial, int32_t *sums)
 {
-    int32_t sum = 0, s0 = 0, s1 = 0;
+    int32_t s0 = initial, s1 = initial;
     __asm__ volatile("dlstp.16 lr, %[n]\n"
                      "1:\n\t"
                      "vldrb.s16 q0, [%[a]], #8\n\t"
                      "vadd.i16 q0, q0, %[m]\n\t"
                      "vldrb.s16 q1, [%[b0]], #8\n\t"
-                     "vaddva.s16 %[sum], q0\n\t"
                      "vmladava.s16 %[s0], q0, q1\n\t"
                      "vldrb.s16 q2, [%[b1]], #8\n\t"
                      "vmladava.s16 %[s1], q0, q2\n\t"
                      "letp lr, 1b\n"
-                     : [a] "+l"(a), [b0] "+l"(b0), [b1] "+l"(b1), [sum] "+Te"(sum), [s0] "+Te"(s0), [s1] "+Te"(s1)
+                     : [a] "+l"(a), [b0] "+l"(b0), [b1] "+l"(b1), [s0] "+Te"(s0), [s1] "+Te"(s1)
                      : [n] "r"(depth), [m] "r"(m)
                      : "lr", "q0", "q1", "q2", "memory");
-    *values = sum;
-    *sum0 = s0;
-    *sum1 = s1;
+    sums[0] = s0;
+    sums[1] = s1;
+}
+
+/* kt_matmul_initial: n sum (a + m). */
+static inline int32_t matmul_initial(const kt_matmul *p, const int8_t *x)
+{
+    const int32_t depth = p->depth[1];
+    return p->x[3] == 1 ? (kt_sum_lanes(x, depth) + depth * p->offset[0]) * p->offset[1] : 0;
 }
 
 /* kt_matmul_sums */
-static inline void matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
+static inline void matmul_sums(const kt_matmul *p, const int8_t *x, int32_t initial, const int8_t *other, int32_t sums[4])
 {
     const int32_t step = p->other[1], depth = p->depth[1];
-    int32_t values, c;
     if (!kt_matmul_is_dense(p)) {
-        kt_matmul_sums(p, x, other, sums);
+        kt_matmul_sums(p, x, initial, other, sums);
         return;
     }
-    for (c = 0; c < 4; c += 2, other += 2 * step) {
-        kt_two_sums(x, p->offset[0], depth, other, other + step, &values, sums + c, sums + c + 1);
-        values *= p->offset[1];
-        sums[c] += values;
-        sums[c + 1] += values;
-    }
+    kt_two_sums(x, p->offset[0], depth, other, other + step, initial, sums);
+    kt_two_sums(x, p->offset[0], depth, other + 2 * step, other + 3 * step, initial, sums + 2);
 }
 
 #endif
