@@ -29,7 +29,7 @@ def case(r: Rng, layout: str) -> Case:
     dilation = pick(r, (1, 1), (2, 2)) if layout == "packed" else (1, 1)
     channels, depth = int(r.integers(4 if layout == "packed_depthwise" else 1, 14)), 1 if depthwise else int(r.integers(1, 20))
     axis, shape = (3, (1, *kernel, channels)) if depthwise else (0, (channels, *kernel, depth))
-    bounded = layout in ("plain", "packed", "triple", "triple_gradient") and not depthwise and r.random() < 0.3
+    bounded = layout in ("plain", "offsets", "packed", "triple", "triple_gradient") and not depthwise and r.random() < 0.3
     weights = int8(r, *shape) if r.random() < 0.2 else codes(r, *shape)
     weights = (weights.astype(np.int32) // 8).astype(np.int8) if bounded else weights
     scales = [scale(r, -12, -4) if r.random() < 0.95 else 1e-30 for _ in range(channels)]
@@ -54,7 +54,7 @@ def case(r: Rng, layout: str) -> Case:
 
 
 LAYOUTS: dict[str, int] = {
-    "plain": 20, "offsets": 8, "packed": 30, "triple": 20, "triple_gradient": 6, "banded_depthwise": 6, "packed_depthwise": 12,
+    "plain": 20, "offsets": 30, "packed": 30, "triple": 20, "triple_gradient": 6, "banded_depthwise": 6, "packed_depthwise": 12,
     "triple_depthwise": 10, "packed_gradient": 24, "banded_gradient": 6, "transposed": 8,
 }  # fmt: skip
 GENERATORS: Generators = {f"merge_{layout}": (partial(case, layout=layout), count) for layout, count in LAYOUTS.items()}

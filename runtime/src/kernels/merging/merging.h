@@ -10,6 +10,9 @@
 #if KT_DSP
 #include "../dsp/simd.h"
 #endif
+#if KT_MVE
+#include <arm_mve.h>
+#endif
 
 #define KT_LARGEST_FACTOR ((1 << 23) - 1)
 
@@ -133,11 +136,48 @@ static inline int32_t kt_merging_factor(const kt_merging_params *params, int32_t
     return factor < KT_LARGEST_FACTOR ? factor : KT_LARGEST_FACTOR;
 }
 
+/* The sum of `count` magnitudes. */
+static inline int32_t kt_magnitudes(const int8_t *values, int32_t count)
+{
+    int32_t at = 0;
+#if KT_MVE
+    uint32_t sum = 0;
+    for (; at < count; at += 16) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)(count - at));
+        sum = vabavq_p_s8(sum, vldrbq_z_s8(values + at, lanes), vdupq_n_s8(0), lanes);
+    }
+    return (int32_t)sum;
+#else
+    int32_t sum = 0;
+#if KT_DSP
+    uint32_t sums = 0;
+    for (; at + 4 <= count; at += 4) { /* |a| is the distance of a + 128 from 128, of bytes without a sign */
+        sums = __usada8(kt_load_word(values + at) ^ UINT32_C(0x80808080), UINT32_C(0x80808080), sums);
+    }
+    sum = (int32_t)sums;
+#endif
+    for (; at < count; at++) {
+        sum += values[at] < 0 ? -values[at] : values[at];
+    }
+    return sum;
+#endif
+}
+
+/* Whether the sum of a convolution's channel is certain to lie within its bound: |W'| <= |W| + |V| f / 2^16 + 1/2. */
+static inline int kt_merging_stays(const kt_merged_channel *found, int32_t size, int32_t largest)
+{
+    const int64_t change = (int64_t)found->factor * kt_magnitudes(found->v, size);
+    return kt_magnitudes(found->w, size) + (change >> 16) + size < largest;
+}
+
 /* Whether the sum of a channel's magnitudes lies above its bound. */
 static inline int kt_merging_leaves(const kt_merging_params *params, const kt_merged_channel *found, int32_t size, int32_t largest)
 {
     int32_t sum = 0;
     int32_t at;
+    if (!params->by_column && kt_merging_stays(found, size, largest)) {
+        return 0;
+    }
     for (at = 0; at < size; at++) {
         const int32_t value = params->by_column ? kt_merged_tap(params, *found, at) : kt_merged(*found, at);
         sum += value < 0 ? -value : value;
