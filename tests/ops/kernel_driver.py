@@ -43,6 +43,7 @@ Array = np.ndarray[Any, Any]
 
 PRIMITIVES = """
 void run_high_multiply(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
+void run_high_product_of_halves(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_divide_by_power(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_requantize(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_requantize_right(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);

@@ -49,6 +49,13 @@ def test_requantize_wide(library: Library) -> None:
     assert_equal(found, nm.requantize_wide(sums, multipliers, shift).astype(np.int32), "wide")
 
 
+def test_high_product_of_halves_is_the_high_product(library: Library) -> None:
+    """Of all but the one pair that saturates, which its caller sees to."""
+    a, b = integers(0), integers(1)
+    a = np.where((a == -(2**31)) & (b == -(2**31)), 7, a).astype(np.int32)
+    assert_equal(primitive(library, "high_product_of_halves", a, b), nm.high_multiply(a, b).astype(np.int32), "halves")
+
+
 def test_requantize_right_is_requantize_by_a_right_shift(library: Library) -> None:
     multipliers, right = np.abs(integers(1).astype(np.int64)).clip(0, 2**31 - 1).astype(np.int32), shifts(1, 31)
     found = primitive(library, "requantize_right", integers(0), multipliers, right)

@@ -67,7 +67,8 @@ static inline int32_t kt_add_saturated(int32_t a, int32_t b)
 /* x * 2^n, saturated at int32; n in [0, 31]. */
 static inline int32_t kt_shift_left_saturated(int32_t x, int32_t n)
 {
-    return kt_saturate32((int64_t)x * (INT64_C(1) << n));
+    const int32_t shifted = (int32_t)((uint32_t)x << n);
+    return shifted >> n == x ? shifted : (x >> 31) ^ INT32_MAX;
 }
 
 /* Clamp to [-127, 127]: gradients and trainable codes never hold -128. */
@@ -82,12 +83,28 @@ static inline int8_t kt_clamp_with_offset(int32_t x, int32_t offset, int32_t low
     return (int8_t)(kt_clamp(x, low - offset, high - offset) + offset);
 }
 
+/* a * b / 2^31, rounded to nearest, ties towards plus infinity, from products of halves: for cores whose products have 32 bits, where one of 64 is a
+ * call of the library. Not INT32_MIN * INT32_MIN. */
+static inline int32_t kt_high_product_of_halves(int32_t a, int32_t b)
+{
+    const int32_t a_high = a >> 16, b_high = b >> 16;
+    const uint32_t a_low = (uint32_t)a & 0xFFFF, b_low = (uint32_t)b & 0xFFFF;
+    const int32_t first = a_high * (int32_t)b_low + (int32_t)((a_low * b_low) >> 16), second = (int32_t)a_low * b_high;
+    const uint32_t middle = ((uint32_t)first & 0xFFFF) + ((uint32_t)second & 0xFFFF);
+    const int32_t high = a_high * b_high + (first >> 16) + (second >> 16) + (int32_t)(middle >> 16);
+    return (int32_t)(2 * (uint32_t)high + (((middle & 0xFFFF) + 0x4000) >> 15));
+}
+
 /* a * b / 2^31, rounded to nearest, ties towards plus infinity; only INT32_MIN * INT32_MIN saturates.
  * gemmlowp's SaturatingRoundingDoublingHighMul: its nudge and truncating division give this for both signs. */
 static inline int32_t kt_high_multiply(int32_t a, int32_t b)
 {
+#if KT_ARMV6M && !defined(KT_SMALL)
+    return a == INT32_MIN && b == INT32_MIN ? INT32_MAX : kt_high_product_of_halves(a, b);
+#else
     const int64_t product = ((int64_t)a * b + (INT64_C(1) << 30)) >> 31;
     return product > INT32_MAX ? INT32_MAX : (int32_t)product;
+#endif
 }
 
 /* x / 2^n, rounded to nearest, ties away from zero; n in [0, 31]. gemmlowp's RoundingDivideByPOT. */
@@ -107,6 +124,8 @@ static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t
             : "=&r"(low), "=&r"(high)
             : "r"(x), "r"(multiplier)
             : "cc");
+#elif KT_ARMV6M && !defined(KT_SMALL)
+    const int32_t high = kt_high_product_of_halves(x, multiplier);
 #else
     const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
 #endif

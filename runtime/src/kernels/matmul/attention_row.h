@@ -33,7 +33,7 @@ static inline span span_of(int32_t place, int32_t before, int32_t after, int32_t
 }
 
 /* Codes of the scores of one row of `product`, which is p->scores or that with its roles changed. row: of x; columns: the first of the batch. */
-static inline void scores_of(const kt_attention *p, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen, int8_t *codes)
+KT_ROW_PART void scores_of(const kt_attention *p, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen, int8_t *codes)
 {
     const int32_t step = product->other[1], multiplier = p->multiplier, shift = p->shift, offset = p->score_offset;
     const int32_t right = kt_minimum(-shift, 31);
@@ -67,7 +67,7 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
 }
 
 /* What a softmax needs to know of its row: the largest value, and what an exponential is multiplied by. */
-static inline softmax_row softmax_of(const kt_attention *p, const int8_t *codes, span keys)
+KT_ROW_PART softmax_row softmax_of(const kt_attention *p, const int8_t *codes, span keys)
 {
     const int32_t *const exponentials = p->exponentials;
     int32_t largest = -128;
@@ -101,12 +101,12 @@ static inline int32_t shift_of(int32_t over)
 static inline int32_t probability_of(int32_t exponential, int32_t scale, int32_t over)
 {
     const int32_t shift = shift_of(over);
-    const uint32_t product = (uint32_t)(((int64_t)scale * exponential + (INT64_C(1) << 30)) >> 31);
+    const uint32_t product = (uint32_t)kt_high_multiply(scale, exponential);
     return shift > 31 ? 0 : kt_minimum((int32_t)((product + (UINT32_C(1) << (shift - 1))) >> shift), 255);
 }
 
 /* Probabilities of a row, less 128; codes and probabilities may be the same. */
-static inline void probabilities_of(const kt_attention *p, softmax_row row, const int8_t *codes, span keys, int8_t *probabilities)
+KT_ROW_PART void probabilities_of(const kt_attention *p, softmax_row row, const int8_t *codes, span keys, int8_t *probabilities)
 {
 #if KT_DSP
     kt_probabilities_of_codes(p->table, p->exponentials, row.largest, row.scale, shift_of(row.over), codes + keys.first, keys.last - keys.first,
@@ -135,7 +135,7 @@ static inline void probabilities_of(const kt_attention *p, softmax_row row, cons
 }
 
 /* A row that stands in sums of so many products, requantised. step: from one result to the next. */
-static inline void store_results(const int32_t *sums, int32_t products, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
+KT_ROW_PART void store_results(const int32_t *sums, int32_t products, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
 {
     int32_t c;
 #if KT_ROW_PARTS

@@ -15,7 +15,7 @@ static inline int any_of_four(const int8_t *probabilities)
 
 /* Gradients of probabilities, of one row of `product`, which is params->rates or that with its roles changed; any where all of four neighbours have
  * no probability. probabilities: less 128. */
-static inline void rates_of(const kt_attention_gradient_params *params, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen,
+KT_ROW_PART void rates_of(const kt_attention_gradient_params *params, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen,
                             const int8_t *probabilities, int8_t *rates)
 {
     const int32_t step = product->other[1], shift = params->rate_shift;
@@ -48,7 +48,7 @@ static inline void rates_of(const kt_attention_gradient_params *params, const kt
 }
 
 /* Their mean in a row, times 256. */
-static inline int32_t mean_of(span seen, const int8_t *probabilities, const int8_t *rates)
+KT_ROW_PART int32_t mean_of(span seen, const int8_t *probabilities, const int8_t *rates)
 {
 #if KT_ROW_PARTS
     int32_t sums[2];
@@ -77,7 +77,7 @@ static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_
 }
 
 /* slope_of a row whose mean is known, in the place of the gradients of probabilities. */
-static inline void slopes_of(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, const int8_t *codes,
+KT_ROW_PART void slopes_of(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, const int8_t *codes,
                              int8_t *slopes)
 {
 #if KT_ROW_PARTS
@@ -99,7 +99,7 @@ static inline void slopes_of(const kt_attention_gradient_params *params, span se
 }
 
 /* A row of gradients that stands in sums, brought to int8. */
-static inline void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
+KT_ROW_PART void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
 {
     int32_t c;
 #if KT_ROW_PARTS

@@ -5,6 +5,8 @@
 #include "../../dsp/simd.h"
 #include "../matmul.h"
 
+#define matmul_initial kt_matmul_initial
+
 /* Values with their offsets are at most 255 in size: as int16 halves their products are exact. */
 static inline int32_t matmul_sum(const kt_matmul *p, const int8_t *x, const int8_t *other)
 {
@@ -69,16 +71,6 @@ static __attribute__((noinline, unused)) void kt_four_sums(const int8_t *x, cons
     sums[1] = s1;
     sums[2] = s2;
     sums[3] = s3;
-}
-
-/* kt_matmul_initial: sum (a + m) (b + n) = sum (a + m) b + n sum (a + m), modulo 2^32 on the way and exact at the end. */
-static inline int32_t matmul_initial(const kt_matmul *p, const int8_t *x)
-{
-    int32_t values = 0, j;
-    for (j = 0; j < p->depth[1] && p->offset[1] != 0 && p->x[3] == 1; j++) {
-        values += x[j] + p->offset[0];
-    }
-    return values * p->offset[1];
 }
 
 /* kt_matmul_sums */
