@@ -94,7 +94,12 @@ def gradient_case(r: Rng) -> Case:
     return Case(op, types, arrays, results)
 
 
-GENERATORS = {"attention": (kernel_case, 40), "attention_long": (long_case, 2), "attention_next": (next_case, 40), "attention_gradient": (gradient_case, 60)}
+GENERATORS = {
+    "attention": (kernel_case, 40),
+    "attention_long": (long_case, 2),
+    "attention_next": (next_case, 40),
+    "attention_gradient": (gradient_case, 60),
+}
 
 
 def trained(m: Any, x: str, other: str) -> str:

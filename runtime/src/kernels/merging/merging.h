@@ -139,16 +139,19 @@ static inline int32_t kt_merging_factor(const kt_merging_params *params, int32_t
 /* The sum of `count` magnitudes. */
 static inline int32_t kt_magnitudes(const int8_t *values, int32_t count)
 {
-    int32_t at = 0;
-#if KT_MVE
-    uint32_t sum = 0;
-    for (; at < count; at += 16) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)(count - at));
-        sum = vabavq_p_s8(sum, vldrbq_z_s8(values + at, lanes), vdupq_n_s8(0), lanes);
-    }
-    return (int32_t)sum;
-#else
     int32_t sum = 0;
+#if KT_MVE
+    __asm__ volatile("wlstp.8 lr, %[count], 2f\n"
+                     "1:\n\t"
+                     "vldrb.8 q0, [%[values]], #16\n\t"
+                     "vabav.s8 %[sum], q0, %q[zero]\n\t"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     : [values] "+r"(values), [sum] "+r"(sum)
+                     : [count] "r"(count), [zero] "w"(vdupq_n_s8(0))
+                     : "lr", "q0", "memory");
+#else
+    int32_t at = 0;
 #if KT_DSP
     uint32_t sums = 0;
     for (; at + 4 <= count; at += 4) { /* |a| is the distance of a + 128 from 128, of bytes without a sign */
@@ -159,8 +162,8 @@ static inline int32_t kt_magnitudes(const int8_t *values, int32_t count)
     for (; at < count; at++) {
         sum += values[at] < 0 ? -values[at] : values[at];
     }
-    return sum;
 #endif
+    return sum;
 }
 
 /* Whether the sum of a convolution's channel is certain to lie within its bound: |W'| <= |W| + |V| f / 2^16 + 1/2. */
