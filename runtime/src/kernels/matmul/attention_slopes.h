@@ -16,7 +16,7 @@ static inline int any_of_four(const int8_t *probabilities)
 /* Gradients of probabilities, of one row of `product`, which is params->rates or that with its roles changed; any where all of four neighbours have
  * no probability. probabilities: less 128. */
 KT_ROW_PART void rates_of(const kt_attention_gradient_params *params, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen,
-                            const int8_t *probabilities, int8_t *rates)
+                          const int8_t *probabilities, int8_t *rates)
 {
     const int32_t step = product->other[1], shift = params->rate_shift;
     const int32_t initial = matmul_initial(product, row);
@@ -78,7 +78,7 @@ static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_
 
 /* slope_of a row whose mean is known, in the place of the gradients of probabilities. */
 KT_ROW_PART void slopes_of(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, const int8_t *codes,
-                             int8_t *slopes)
+                           int8_t *slopes)
 {
 #if KT_ROW_PARTS
     kt_softmax_slopes(probabilities + seen.first, mean, params->softmax_shift, seen.last - seen.first, slopes + seen.first);
