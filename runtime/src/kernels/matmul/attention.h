@@ -18,7 +18,8 @@ static inline void attention(const kt_attention_params *params, const int8_t *q,
             row = softmax_of(p, codes, keys);
             probabilities_of(p, row, codes, keys, codes);
             weighted_sums(&rows, codes + keys.first, 128, keys.last - keys.first, p->channels, sums);
-            store_results(sums, keys.last - keys.first, p->channels, params->multiplier, params->shift, params->output_offset, y + query * params->y[1], params->y[2]);
+            store_results(sums, keys.last - keys.first, p->channels, params->multiplier, params->shift, params->output_offset,
+                          y + query * params->y[1], params->y[2]);
         }
         q += p->scores.x[0];
         k += p->scores.other[0];

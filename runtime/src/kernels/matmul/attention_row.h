@@ -135,7 +135,8 @@ KT_ROW_PART void probabilities_of(const kt_attention *p, softmax_row row, const 
 }
 
 /* A row that stands in sums of so many products, requantised. step: from one result to the next. */
-KT_ROW_PART void store_results(const int32_t *sums, int32_t products, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y, int32_t step)
+KT_ROW_PART void store_results(const int32_t *sums, int32_t products, int32_t count, int32_t multiplier, int32_t shift, int32_t offset, int8_t *y,
+                               int32_t step)
 {
     int32_t c;
 #if KT_ROW_PARTS

@@ -47,7 +47,8 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
 }
 
 /* sums[c] = initial + the sum of products of `depth` values x + m and of those of column c, c < 2. */
-KT_ROW_PART void kt_two_products(const int8_t *x, int32_t m, int32_t depth, const int8_t *first, const int8_t *second, int32_t initial, int32_t sums[2])
+KT_ROW_PART void kt_two_products(const int8_t *x, int32_t m, int32_t depth, const int8_t *first, const int8_t *second, int32_t initial,
+                                 int32_t sums[2])
 {
     int32_t s0 = initial, s1 = initial, j;
     for (j = 0; j < depth; j++) {
@@ -59,8 +60,8 @@ KT_ROW_PART void kt_two_products(const int8_t *x, int32_t m, int32_t depth, cons
     sums[1] = s1;
 }
 
-/* What the sums of a row of x begin with where its values lie side by side: sum (a + m) (b + n) = sum (a + m) b + n sum (a + m), modulo 2^32 on the way
- * and exact at the end. depth[0] is 1. */
+/* What the sums of a row of x begin with where its values lie side by side: sum (a + m) (b + n) = sum (a + m) b + n sum (a + m),
+ * modulo 2^32 on the way and exact at the end. depth[0] is 1. */
 static inline int32_t kt_matmul_initial(const kt_matmul *p, const int8_t *x)
 {
     uint32_t values = 0;

@@ -42,8 +42,9 @@ static inline int32_t matmul_sum(const kt_matmul *p, const int8_t *x, const int8
         __asm__("" : "+r"(other)); \
     } while (0)
 
-/* sums[c] += the products of `depth` values, with the offset that both halves of `added` hold, and of column c, c < 4; step: from column to column. In a
- * function of its own it has the registers that it needs; the empty assembly keeps the compiler from a pointer a column, for which there are none. */
+/* sums[c] += the products of `depth` values, with the offset that both halves of `added` hold, and of column c, c < 4; step: from
+ * column to column. In a function of its own it has the registers that it needs; the empty assembly keeps the compiler from a
+ * pointer a column, for which there are none. */
 static __attribute__((noinline, unused)) void kt_four_sums(const int8_t *x, const int8_t *other, int32_t step, int32_t depth, uint32_t added,
                                                            int32_t sums[4])
 {

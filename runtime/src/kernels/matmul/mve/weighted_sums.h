@@ -6,8 +6,9 @@
 
 #include "../weighted_sums.h"
 
-/* Sixteen channels of all rows. */
-static inline void kt_sixteen_sums(const int8_t *row, int32_t step, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t initial, int32_t *sums)
+/* sums[c] = initial + the sum over rows of (weight + weight_offset) row[c], c < 16. */
+static inline void kt_sixteen_sums(const int8_t *row, int32_t step, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t initial,
+                                   int32_t *sums)
 {
     int32x4_t s0 = vdupq_n_s32(initial), s1 = s0, s2 = s0, s3 = s0;
     int32_t j;
