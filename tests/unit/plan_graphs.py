@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -93,3 +94,26 @@ NEXT = Over(((0, 2), (1, 3), (2, 4), (3, 4)))
 def of(g: Graph, scratch: dict[str, int] | None = None, outside: str = "", sharing: bool = True) -> Lifetimes:
     """The lifetimes of a graph. scratch: bytes of each node; outside: values of the caller."""
     return lifetimes(g, lambda n: (scratch or {}).get(n.name, 0), frozenset(outside.split()), sharing)
+
+
+def random_graph(rng: random.Random) -> Graph:
+    """A chain with forks, views, operators in place and over their operands; two results."""
+    sizes, names, nodes = {"x": rng.randint(1, 12)}, ["x"], []
+    for i in range(rng.randint(3, 10)):
+        kind = rng.choice(["apart", "apart", "view", "in place", "over", "twice"])
+        source, result = rng.choice(names[-3:]), f"v{i}"
+        size = sizes[source]
+        inputs = f"{source} {rng.choice(names)}" if kind == "twice" or rng.random() < 0.3 else source
+        op = {"view": View(), "in place": InPlace(), "over": Over(tuple((j, min(size, j + rng.randint(1, 3))) for j in range(size)))}.get(
+            kind, Apart()
+        )
+        sizes[result] = size if kind in ("view", "in place", "over") else rng.randint(1, 12)
+        if kind == "in place" and rng.random() < 0.3:
+            sizes[result] = rng.randint(1, 12)
+        outputs = result
+        if kind == "twice":
+            sizes[f"w{i}"] = rng.randint(1, 5)
+            outputs = f"{result} w{i}"
+        nodes.append(node(f"n{i}", op, source if kind == "view" else inputs, outputs))
+        names.append(result)
+    return graph(sizes, nodes, "x", f"{names[-1]} {rng.choice(names[1:])}")

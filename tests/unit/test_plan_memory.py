@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from gradients.graphs import Maker
-from plan_graphs import NEXT, Apart, InPlace, Over, View, graph, node, of
+from plan_graphs import NEXT, Apart, graph, node, of, random_graph
 
-from kiloc.ir.graph import Graph
 from kiloc.ops.model.softmax import Softmax
 from kiloc.options import Options
 from kiloc.pipeline import compile_graph
@@ -21,7 +20,6 @@ from kiloc.plan.ascending import _Search as FromBelow
 from kiloc.plan.ascending import ascending
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes
-from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
 from kiloc.plan.problem import Distance, Problem, alignment, kind_of, live_bytes, problem, rounded, shared_bytes, total_bytes
 
 # ---- The problem ----
@@ -349,29 +347,6 @@ def test_placement_from_below_goes_back_where_a_step_has_no_room(monkeypatch: py
     assert better > 5
 
 
-def random_graph(rng: random.Random) -> Graph:
-    """A chain with forks, views, operators in place and over their operands; two results."""
-    sizes, names, nodes = {"x": rng.randint(1, 12)}, ["x"], []
-    for i in range(rng.randint(3, 10)):
-        kind = rng.choice(["apart", "apart", "view", "in place", "over", "twice"])
-        source, result = rng.choice(names[-3:]), f"v{i}"
-        size = sizes[source]
-        inputs = f"{source} {rng.choice(names)}" if kind == "twice" or rng.random() < 0.3 else source
-        op = {"view": View(), "in place": InPlace(), "over": Over(tuple((j, min(size, j + rng.randint(1, 3))) for j in range(size)))}.get(
-            kind, Apart()
-        )
-        sizes[result] = size if kind in ("view", "in place", "over") else rng.randint(1, 12)
-        if kind == "in place" and rng.random() < 0.3:
-            sizes[result] = rng.randint(1, 12)
-        outputs = result
-        if kind == "twice":
-            sizes[f"w{i}"] = rng.randint(1, 5)
-            outputs = f"{result} w{i}"
-        nodes.append(node(f"n{i}", op, source if kind == "view" else inputs, outputs))
-        names.append(result)
-    return graph(sizes, nodes, "x", f"{names[-1]} {rng.choice(names[1:])}")
-
-
 @pytest.mark.parametrize("align", [4, 8])
 def test_plans_hold_before_the_checker(align: int) -> None:
     """Drawn graphs with scratch, inputs inside or outside: no value is lost, all is aligned, and a plan says what it is."""
@@ -436,71 +411,3 @@ def test_the_solver_runs_on_one_thread_with_a_fixed_seed_and_amount_of_work(orto
     assert {name: value for name, value in hint.items() if "before" in name} == {"0_before_1": 1, "1_before_2": 0}, "as the placement has them"
     assert solver.parameters.num_workers == 1 and solver.parameters.random_seed == 0
     assert solver.parameters.max_deterministic_time == optimal.WORK_LIMIT
-
-
-# ---- Order ----
-
-
-def test_bytes_of_each_step_as_the_search_for_an_order_counts_them() -> None:
-    """Those of the planner's lifetimes, for drawn graphs with operators in place, of equal and of other sizes, and views."""
-    for seed in range(150):
-        rng = random.Random(seed)
-        g = random_graph(rng)
-        scratch = {n.name: rng.choice((0, 0, 3, 8)) for n in g.nodes if not n.op.view}
-        outside = frozenset(rng.choice(([], ["x"], [g.outputs[0]])))
-        of_node = lambda n, s=scratch: s.get(n.name, 0)  # noqa: E731
-        steps = _Steps(g, of_node, outside, 4)
-        state, found = _State(0, 0, steps.at_start, -1, None), []
-        for i in range(len(g.nodes)):
-            state = steps.step(_State(state.done, 0, state.alive, -1, None), i)
-            found.append(state.peak)
-        assert found == total_bytes(lifetimes(g, of_node, outside), len(g.nodes), 4), seed
-
-
-def test_whether_another_order_is_possible() -> None:
-    assert not branches(graph({"x": 1, "a": 1, "y": 1}, [node("n", Apart(), "x", "a"), node("m", Apart(), "a", "y")], "x", "y"))
-    fork = [node("n", Apart(), "x", "a"), node("m", Apart(), "x", "b")]
-    assert branches(graph({"x": 1, "a": 1, "b": 1}, fork, "x", "a b"))
-    join = [node("n", Apart(), "x", "a"), node("m", Apart(), "z", "b"), node("o", Apart(), "a b", "y")]
-    assert branches(graph({"x": 1, "z": 1, "a": 1, "b": 1, "y": 1}, join, "x z", "y"))
-    assert not branches(graph({"x": 1, "z": 1, "y": 1}, [node("o", Apart(), "x z", "y")], "x z", "y")), "two inputs are no branches"
-
-
-def test_state_that_nodes_change_keeps_their_order() -> None:
-    """A node that reads what another changes, and one that changes what another reads, stay on their side of it, though memory asks for less."""
-    sizes = {"x": 4, "t": 4, "s": 4, "wide": 40, "y": 4, "z": 4, "r": 4}
-    for first, second in (("read", "change"), ("change", "read")):
-        operators = {"read": ("t s", ""), "change": ("t s", "s")}
-        nodes = [
-            node("start", Apart(), "x", "t"),
-            node("n", Apart(), operators[first][0], "wide", operators[first][1]),
-            node("m", Apart(), operators[second][0], "y", operators[second][1]),
-            node("o", Apart(), "wide y", "r"),
-        ]
-        g = graph(sizes, nodes, "x", "r", {"s": "accumulator"})
-        scratch = {"m": 20, "n": 8}
-        assert [n.name for n in best_order(g, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "n", "m", "o"]  # noqa: B023
-        free = [node(n.name, n.op, {"o": "wide y", "start": "x"}.get(n.name, "t"), n.outputs[0]) for n in nodes]
-        other = graph(sizes, free, "x", "r", {"s": "accumulator"})
-        assert [n.name for n in best_order(other, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "m", "n", "o"]  # noqa: B023
-
-
-def test_training_follows_the_order_of_inference() -> None:
-    """What is computed forward beside it comes as soon as its operands are there; backward and updates stay as they are."""
-    nodes = [
-        node("a", Apart(), "x", "va"),
-        node("a.extra", Apart(), "va", "ea"),
-        node("b", Apart(), "x", "vb"),
-        node("first", Apart(), "x", "f"),
-        node("b.extra", Apart(), "vb ea", "eb"),
-        node("c", Apart(), "va vb", "y"),
-        node("back", Apart(), "y ea", "g", phase="backward"),
-        node("step", Apart(), "g", "", phase="update"),
-    ]
-    sizes = dict.fromkeys(["x", "va", "ea", "vb", "f", "eb", "y", "g"], 4)
-    g = graph(sizes, nodes, "x", "y g f eb")
-    by_name = {n.name: n for n in nodes}
-    turned = forward_in_order(g, [by_name[n] for n in ("b", "a", "c")])
-    assert [n.name for n in turned.nodes] == ["first", "b", "a", "a.extra", "b.extra", "c", "back", "step"]
-    missing = forward_in_order(g, [by_name["b"], by_name["a"], by_name["c"], node("elsewhere", Apart(), "x", "q")])
-    assert [n.name for n in missing.nodes] == [n.name for n in turned.nodes]

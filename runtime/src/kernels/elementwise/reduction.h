@@ -6,7 +6,7 @@
 #include "kt/numerics.h"
 
 #if KT_ROW_PARTS
-#include "vector/reduction.h"
+#include "row_parts.h"
 #else
 #define KT_PAIR_LANES(element)
 #endif

@@ -2,8 +2,12 @@
 #include "attention_slopes.h"
 #include "weighted_sums.h"
 
-/* What is kept of a query: its softmax, and the mean of its rates. */
+/* What is kept of a query: its softmax, and the mean of its rates. Lanes of Helium read it as words. */
+#if KT_MVE
+typedef struct __attribute__((may_alias)) {
+#else
 typedef struct {
+#endif
     int32_t scale;
     int16_t mean;
     int8_t largest;
@@ -55,7 +59,7 @@ static inline void key_probabilities(const kt_attention *p, const kept_row *kept
     int32_t i = seeing.first;
 #if KT_MVE
     for (; i + 4 <= seeing.last; i += 4) {
-        kt_kept_probabilities(p->table, p->exponentials, (const int32_t *)(const void *)&kept[i], codes + i, probabilities + i);
+        kt_kept_probabilities(p->table, p->exponentials, &kept[i], codes + i, probabilities + i);
     }
 #endif
     for (; i < seeing.last; i++) {
@@ -71,7 +75,7 @@ static inline void key_slopes(const kt_attention_gradient_params *params, const 
     int32_t i = seeing.first;
 #if KT_MVE
     for (; i + 4 <= seeing.last; i += 4) {
-        kt_kept_slopes((const int32_t *)(const void *)&kept[i], probabilities + i, params->softmax_shift, slopes + i);
+        kt_kept_slopes(&kept[i], probabilities + i, params->softmax_shift, slopes + i);
     }
     kt_slopes_through(params->through, codes + seeing.first, i - seeing.first, slopes + seeing.first);
 #endif

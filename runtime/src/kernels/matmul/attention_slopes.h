@@ -84,7 +84,6 @@ KT_ROW_PART void slopes_of(const kt_attention_gradient_params *params, span seen
     kt_softmax_slopes(probabilities + seen.first, mean, params->softmax_shift, seen.last - seen.first, slopes + seen.first);
 #endif
 #if KT_MVE
-    (void)slope_through;
     kt_slopes_through(params->through, codes + seen.first, seen.last - seen.first, slopes + seen.first);
 #else
     int32_t j;

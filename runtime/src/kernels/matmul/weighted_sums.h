@@ -1,4 +1,4 @@
-/* weighted_sums.h: the sum of rows, each times a weight, in portable C. */
+/* weighted_sums.h: the sum of rows, each times a weight. */
 #ifndef KT_WEIGHTED_SUMS_H
 #define KT_WEIGHTED_SUMS_H
 
@@ -20,6 +20,9 @@ typedef struct {
 #endif
 
 /* sums[c] += the sum over `count` rows, `step` apart, of (weight + weight_offset) value[c], c < 4. */
+#if KT_DSP && !KT_MVE
+#include "dsp/four_weighted.h"
+#else
 KT_ROW_PART void kt_add_four_weighted(const int8_t *row, int32_t step, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t *sums)
 {
     int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
@@ -37,6 +40,7 @@ KT_ROW_PART void kt_add_four_weighted(const int8_t *row, int32_t step, const int
     sums[2] = s2;
     sums[3] = s3;
 }
+#endif
 
 /* sums[c] = the sum over `count` rows of (weight + weight_offset) (value[c] + offset), c < channels. */
 static inline void kt_weighted_sums(const kt_rows *rows, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t channels, int32_t *sums)

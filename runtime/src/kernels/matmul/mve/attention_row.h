@@ -140,13 +140,17 @@ static inline void kt_slopes_through(const int8_t *through, const int8_t *codes,
     }
 }
 
-/* What ../attention_gradient.h keeps of a query is two words: the scale; and the mean in 16 bits, the largest code and `over` in 8 each. */
+/* What ../attention_gradient.h keeps of four queries, two words of each: the scale; and the mean in 16 bits, the largest code and `over` in 8 each. */
+static inline int32x4x2_t kt_kept_lanes(const void *kept)
+{
+    return vld2q_s32((const int32_t *)kept);
+}
 
 /* Probabilities, less 128, of four codes, each by the softmax of its own query. */
-static inline void kt_kept_probabilities(const int8_t *table, const int32_t *exponentials, const int32_t *kept, const int8_t *codes,
+static inline void kt_kept_probabilities(const int8_t *table, const int32_t *exponentials, const void *kept, const int8_t *codes,
                                          int8_t *probabilities)
 {
-    const int32x4x2_t rows = vld2q_s32(kept);
+    const int32x4x2_t rows = kt_kept_lanes(kept);
     const mve_pred16_t all = vctp32q(4);
     const int32x4_t largest = vshrq_n_s32(vshlq_n_s32(rows.val[1], 8), 24), shift = vaddq_n_s32(vshrq_n_s32(rows.val[1], 24), 31 - 8);
     const uint32x4_t below = vreinterpretq_u32_s32(vsubq_s32(largest, kt_look_up_words(table, codes, all)));
@@ -156,9 +160,9 @@ static inline void kt_kept_probabilities(const int8_t *table, const int32_t *exp
 }
 
 /* softmax_slope of four gradients, each by the mean of its own query, in their place. */
-static inline void kt_kept_slopes(const int32_t *kept, const int8_t *p, int32_t shift, int8_t *g)
+static inline void kt_kept_slopes(const void *kept, const int8_t *p, int32_t shift, int8_t *g)
 {
-    const int32x4x2_t rows = vld2q_s32(kept);
+    const int32x4x2_t rows = kt_kept_lanes(kept);
     const int32x4_t mean = vshrq_n_s32(vshlq_n_s32(rows.val[1], 16), 16);
     vstrbq_s32(g, kt_slope_lanes(vldrbq_s32(p), vldrbq_s32(g), mean, shift));
 }

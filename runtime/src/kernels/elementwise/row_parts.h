@@ -1,23 +1,23 @@
-/* reduction.h: rows of the gradients of ../reduction.h in vectors of a computer or of Helium. */
-#ifndef KT_VECTOR_REDUCTION_H
-#define KT_VECTOR_REDUCTION_H
+/* row_parts.h: parts of rows of the gradients of reduction.h at once: in vectors of a computer, lanes of Helium, or four values of C with the DSP
+ * extension. */
+#ifndef KT_ROW_PARTS_H
+#define KT_ROW_PARTS_H
 
 #include "kt/architecture.h"
 
 #if KT_MVE
-#include "../../mve/words.h"
+#include "../mve/words.h"
 #elif KT_DSP
-#include "../../dsp/words.h"
+#include "../dsp/words.h"
 #else
-#include "../../../product/vector/words.h"
+#include "../../product/vector/words.h"
 #endif
 
-/* Whether the lanes take a row: operands stand still or lie side by side, and so do the sums; what is alone is rounded by a shift to the right, but
- * for Helium, which shifts either way. */
+/* Whether the lanes take a row: operands stand still or lie side by side, and so do the sums; what is alone is rounded by a shift to the right. */
 static inline int kt_reduces_in_lanes(int32_t own_step, int32_t other_step, int32_t result_step, int32_t shift, const int32_t *sums)
 {
     const int steps = (own_step | other_step | result_step) >> 1 == 0;
-    return steps && (sums != NULL || (result_step == 1 && (KT_MVE || (shift >= 1 && shift <= 31))));
+    return steps && (sums != NULL || (result_step == 1 && shift >= 1 && shift <= 31));
 }
 
 /* KT_LANES values of an operand, or the one that stands still. */
