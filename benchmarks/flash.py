@@ -4,13 +4,14 @@
 
 Bytes of the linked model: constants, code, and both. Gradients to inputs need the weights transposed: "transposed" builds store a second copy of
 them in flash, "shared" builds read the one copy of inference. All give the same results, bit for bit. By default ("auto"), on cores with the DSP
-extension, gradients transpose inference's weights in each step, into scratch, where the arena has room for that and it takes a small part of
-the step; others read a copy as far as the `flash` budget allows, but where sharing takes no longer. Instructions of one training step with its
-update are counted exactly under QEMU, cycles are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brackets: how much less
-flash, and how many times the instructions, than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4,
-by default and with all that share. Its last two pointwise layers keep their copies by default: where their gradients are computed, the masks of
-eight layers leave 1,000 and 3,000 bytes of the arena, and 4,096 would be made. Without a budget copies like these stay, since sharing takes up to
-1.3 times the instructions of a step on cores with the DSP extension, and up to twice with Helium. Gradients of dense layers of one position share
+extension, gradients transpose inference's weights in each step, into scratch, where the arena has room for them or for a part at a time and it
+takes a small part of the step; others read a copy as far as the `flash` budget allows, but where sharing takes no longer. Instructions of one
+training step with its update are counted exactly under QEMU, cycles are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In
+brackets: how much less flash, and how many times the instructions, than with transposed weights. The target is 70,000 bytes for DS-CNN with trained
+biases on a Cortex-M4, by default and with all that share. Its last two pointwise layers keep their copies by default: where their gradients are
+computed, the masks of eight layers leave 1,000 and 3,000 bytes of the arena, 4,096 would be made, and in parts 125 positions would need them
+several times. With the target as its budget ("budget") a build does that. Without one such copies stay, since what saves them takes 1.04 to 1.3
+times the instructions of a step on cores with the DSP extension, and up to twice with Helium. Gradients of dense layers of one position share
 where that takes no longer, and those for whose fast form the arena has no room: of the autoencoder all on a Cortex-M4, and one on a Cortex-M7.
 """
 
@@ -33,6 +34,8 @@ from kiloc.peft import Method
 
 CORES = ("m4", "m7", "m55")
 WAYS = ("transposed", "auto", "shared")
+BUDGET = "budget"
+"""The way of builds with a target, as their budget."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def measured(row: Row, core: str, way: str) -> Found:
     loss = kt.MeanSquaredError(target="input") if row.model == "ad01" else "cross_entropy"
     rig = speed.counter()
     with tempfile.TemporaryDirectory() as name:
-        options = {"method": list(row.methods), "loss": loss, "target": speed.CORES[core], "backward_weights": way}
+        options = {"method": list(row.methods), "loss": loss, "target": speed.CORES[core], "backward_weights": "auto" if way == BUDGET else way}
+        options |= {"flash": TARGETS[(row.title, core)]} if way == BUDGET else {}
         build = kt.build(speed.load(row.model), Path(name) / "build", **options)
         flash, ways = build.report["flash"], build.report["kernels"]["backward_weights"]
         step = speed.counted(build, core, rig, True)[1]
@@ -113,9 +117,13 @@ HEADINGS = (
 def rows(models: Sequence[str], cores: Sequence[str]) -> list[list[str]]:
     chosen = [(row, core) for row in ROWS for core in CORES if (not models or row.model in models) and (not cores or core in cores)]
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        running = [[pool.submit(measured, *each, way) for way in WAYS] for each in chosen]
-        found = [[one.result() for one in pair] for pair in running]
-    return [cells(*each, pair[0], one, way) for each, pair in zip(chosen, found, strict=True) for way, one in zip(WAYS, pair, strict=True)]
+        running = [{way: pool.submit(measured, *each, way) for way in ways(*each)} for each in chosen]
+        found = [{way: one.result() for way, one in each.items()} for each in running]
+    return [cells(*each, each_way[WAYS[0]], one, way) for each, each_way in zip(chosen, found, strict=True) for way, one in each_way.items()]
+
+
+def ways(row: Row, core: str) -> tuple[str, ...]:
+    return (*WAYS, BUDGET) if (row.title, core) in TARGETS else WAYS
 
 
 @click.command()

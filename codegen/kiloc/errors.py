@@ -62,8 +62,8 @@ class BudgetError(CompileError):
 
 
 class FlashBudgetError(BudgetError):
-    """The budget of flash. excess: bytes above it."""
+    """The budget of flash. used: bytes that the build takes; excess: how many of them are above it."""
 
     def __init__(self, budget: int, used: int) -> None:
         super().__init__(f"flash={budget}", f"the model needs {used:,} bytes of flash", "use a smaller model, or train fewer layers")
-        self.excess = used - budget
+        self.used, self.excess = used, used - budget

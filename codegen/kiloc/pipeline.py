@@ -16,7 +16,7 @@ from .continual import NewClassPlan, ReplayPlan, plan_new_classes, plan_replay
 from .emit import ModelContext, adapter_table, add_slices, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
-from .errors import BudgetError
+from .errors import BudgetError, FlashBudgetError
 from .features import with_kept
 from .forecast import forecast, instructions_of, node_instructions
 from .frontend.reversible import Convolution as Convolution
@@ -35,6 +35,7 @@ from .lowering import (
     offload_least,
     order_inference,
     order_training,
+    repeats_for_flash,
     shared_for_flash,
     shared_for_memory,
     with_long_kernels_cut,
@@ -111,11 +112,11 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         replay = _replay(parts[1], options)
         whole = whole.with_values(replay.values())
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
-    shared = frozenset[str]()
+    shared, repeated, least = frozenset[str](), False, list[int]()
     while True:
         compilation: Compilation | None = None
         try:
-            slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
+            slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared, repeated) for part in parts[1:])], options)
             more = frozenset[str]().union(*(shared_for_memory(part, options) for part in slices[1:]))
             if not more <= shared:
                 shared |= more
@@ -128,7 +129,14 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
                 options, note = replace(options, speed=False), "speed: a budget leaves no room for faster kernels"
                 base, whole, reduced, *parts = (replace(g, notes=(*g.notes, note)) for g in (base, whole, reduced, *parts))
                 continue
-            more = shared_for_flash(compilation.train if compilation else None, error, options)
+            train = compilation.train if compilation else None
+            if repeats_for_flash(train, error, options):
+                repeated = True
+                continue
+            least += [error.used] if isinstance(error, FlashBudgetError) else []
+            more = shared_for_flash(train, error, options)
+            if more <= shared and least and options.flash is not None:
+                raise FlashBudgetError(options.flash, min(least)) from None
             if more <= shared:
                 raise
             shared = more

@@ -23,6 +23,7 @@ from kiloc.ops._window import Window
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.blocked_input_gradient import blocked_input_gradient, blocks_of
 from kiloc.ops.fast.packed import PackedLinear
 from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
@@ -197,6 +198,25 @@ def repacked_stream(r: Rng) -> Case:
         return Case(found.op.making, {"stream": found.types["stream"]}, {"stream": found.arrays["stream"]})
 
 
+def in_blocks(r: Rng, node: Node, t: NodeTypes, values: Any, layer_words: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient makes its transposed weights in one of the forms that a layer of its size has, or in any other."""
+    op = node.op
+    assert isinstance(op, LinearInputGradient)
+    found = [(pick(r, 2, 4, 6, 10, 20), 4 * int(r.integers(1, 1 + op.x_image[2] // 4))), *blocks_of(op, bool(r.random() < 0.5))]
+    if not blocks_of(op, True) or "lora_du" in node.inputs:
+        raise NotProved("no window of one tap")
+    return blocked_input_gradient(*found[int(r.integers(0, len(found)))], node, t, values, layer_stream(node, values, layer_words))
+
+
+def blocked_gradient(r: Rng) -> Case:
+    """Gradients of windows of one tap in blocks of positions, the last of which may be smaller, as may the last part of the weights."""
+    while True:
+        try:
+            return repacked(layer_gradient(r, bool(r.random() < 0.2)), partial(in_blocks, r, layer_words=pick(r, 0, 12)))[0]
+        except NotProved:
+            continue
+
+
 def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
     """The gradient of a depthwise layer over an image of any size, in bands of 4 or 2 rows."""
     h, w, c = int(r.integers(1, 14)), int(r.integers(1, 12)), 4 * int(r.integers(1, 5))
@@ -217,6 +237,7 @@ GENERATORS = {
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_gain_input_gradient": (partial(packed_gradient, path="gain"), 40),
     "repack_stream": (repacked_stream, 60),
+    "blocked_input_gradient": (blocked_gradient, 100),
     "shared_input_gradient": (shared_gradient, 100),
     "shared_path_input_gradient": (partial(shared_gradient, lora=True), 60),
     "shared_rows_input_gradient": (partial(shared_gradient, rows=True), 40),
@@ -250,6 +271,17 @@ def test_repacked_gradient_means_what_the_gradient_means(seed: int) -> None:
     for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
         try:
             found, _ = repacked(case, partial(repacking, layer_words=pick(r, 0, 12)))
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_gradient_in_blocks_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 12])
+    for case in (layer_gradient(r), layer_gradient(r), layer_gradient(r), layer_gradient(r, True)):
+        try:
+            found, _ = repacked(case, partial(in_blocks, r, layer_words=pick(r, 0, 12)))
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))

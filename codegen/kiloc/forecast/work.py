@@ -9,6 +9,7 @@ from ..ir.graph import Graph, Node
 from ..ir.kernel_call import KernelCall
 from ..ir.verify import node_types
 from ..ops.backward.parameter_gradient import ParameterGradient
+from ..ops.fast.blocked_input_gradient import BlockedInputGradient
 from ..plan.paging import pages_of
 from ..plan.slice import kernel_call
 from .geometry import SINGLE, Geometry, geometry
@@ -20,8 +21,9 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
     inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
     values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes, with those of weights that are
-    made in front of the call (made), and own scratch without. Products of whole vectors and quads carry the width in their names: what is left
-    over of a vector takes a whole one. Of windows there is more: `_of_window` and `_of_taps`.
+    made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it does. Products of
+    whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is more: `_of_window`
+    and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)
@@ -37,8 +39,9 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     area = float(window.kernel[0] * window.kernel[1]) if window is not None else 0.0
     path = next((float(graph.type(node.inputs[name]).shape[-1]) for name in ("lora_u", "lora_du") if name in node.inputs), 0.0)
     call = kernel_call(graph, node)
-    scratch, made = _bytes(call)
-    scratch += pages_of(graph, node)[1]
+    pages = float(pages_of(graph, node)[1])
+    own, made = _bytes(call)
+    made = float(node.op.made) if isinstance(node.op, BlockedInputGradient) else made
     return {
         "call": 1.0,
         "macs": macs,
@@ -60,8 +63,8 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "quads of path": results * _whole(path, 4),
         "singles of path": results * (path % 4),
         "weights of path": channels * path,
-        "scratch": scratch + made,
-        "own scratch": scratch,
+        "scratch": float(call.scratch if call else 0) + pages,
+        "own scratch": own + pages,
         "made": made,
         "inputs x taps": inputs * area,
         **_of_window(area, positions, channels, depth, shape[0]),

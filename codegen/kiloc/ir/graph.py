@@ -125,6 +125,8 @@ class Graph:
     `passes/kernels.py` may decline."""
     repacked: frozenset[str] = frozenset()
     """Names of those that should make their transposed copy from that stream in front of each call: a request in the same way, which comes before."""
+    repeated: frozenset[str] = frozenset()
+    """Names of those of them that may make it several times in a call, a part at a time, where memory has no room for it."""
     offsets: Mapping[str, int] = field(default_factory=dict)
     """Of a placed slice: value, or name of a node's scratch, to its byte offset in the arena."""
 

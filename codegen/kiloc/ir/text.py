@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -33,12 +33,16 @@ SAME = 8
 """More numbers than these are written once in the brief form where all are the same."""
 
 
+REQUESTS = ("shared", "repacked", "repeated")
+"""Of a graph: how gradients to inputs should get their weights."""
+
+
 def print_graph(graph: Graph, data: bool = True, brief: bool = False) -> str:
     """Text of a graph; without `data` constants are left out (such text does not parse back to an equal graph). brief: in the brief form."""
     lines = [f"graph {graph.name} {json.dumps(graph.origin)}"]
     lines += [f"note {json.dumps(note)}" for note in graph.notes]
     lines += [] if graph.buffers == "caller" else [f"buffers {graph.buffers}"]
-    lines += [f"shared {name}" for name in sorted(graph.shared)] + [f"repacked {name}" for name in sorted(graph.repacked)]
+    lines += [f"{word} {name}" for word in REQUESTS for name in sorted(getattr(graph, word))]
     lines += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     lines += [_value(v, data, brief) for v in graph.values.values()]
     lines += [_node(n, brief) for n in graph.nodes]
@@ -101,8 +105,7 @@ def parse_graph(text: str) -> Graph:
     inputs: list[str] = []
     outputs: list[str] = []
     notes: list[str] = []
-    shared: list[str] = []
-    repacked: list[str] = []
+    requests: dict[str, list[str]] = {word: [] for word in REQUESTS}
     offsets: dict[str, int] = {}
     name, origin, buffers = "", "", "caller"
     for number, line in enumerate(text.splitlines(), 1):
@@ -117,10 +120,8 @@ def parse_graph(text: str) -> Graph:
                 (inputs if word == "input" else outputs).append(rest)
             elif word == "buffers":
                 buffers = rest
-            elif word == "shared":
-                shared.append(rest)
-            elif word == "repacked":
-                repacked.append(rest)
+            elif word in requests:
+                requests[word].append(rest)
             elif word == "place":
                 placed, _, offset = rest.rpartition(" ")
                 offsets[placed] = int(offset)
@@ -135,8 +136,9 @@ def parse_graph(text: str) -> Graph:
                 raise ValueError(f"unknown word {word!r}")
         except (ValueError, KeyError, IndexError, TypeError, OverflowError, zlib.error) as error:
             raise CompileError(f"line {number}", f"cannot be read: {error}", "graph text is written by print_graph") from None
-    requests = frozenset(shared), frozenset(repacked)
-    return Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, *requests, offsets)
+    graph = Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, offsets=offsets)
+    shared, repacked, repeated = (frozenset(requests[word]) for word in REQUESTS)
+    return replace(graph, shared=shared, repacked=repacked, repeated=repeated)
 
 
 def _parse_value(text: str) -> Value:

@@ -6,7 +6,7 @@ fast kernels read; placement gives everything in it an offset in the arena (`Sli
 
 from .cut import dearer, with_long_kernels_cut
 from .fit import advice, fit, fit_all, fit_apart, offload_least, recomputations
-from .flash import check_flash, shared_for_flash, shared_for_memory, with_shared_weights
+from .flash import check_flash, repeats_for_flash, shared_for_flash, shared_for_memory, with_shared_weights
 from .kernels import choose_kernels, place, share_weights
 from .order import order_inference, order_training
 
@@ -23,6 +23,7 @@ __all__ = [
     "order_training",
     "place",
     "recomputations",
+    "repeats_for_flash",
     "share_weights",
     "shared_for_flash",
     "shared_for_memory",

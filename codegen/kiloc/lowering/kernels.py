@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from ..cores import bus_of, kernels_of
 from ..ir.graph import Graph
-from ..ir.verify import node_types
+from ..ir.operator import Op
+from ..ir.verify import node_types, total_macs
 from ..ops.backward.input_gradient import LinearInputGradient
+from ..ops.fast.blocked_input_gradient import BlockedInputGradient
 from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import is_single
-from ..passes.kernels import choose, forms, layer_of, may_repack, second_copy, spend_flash, with_kernels
+from ..passes.kernels import choose, forms, layer_of, repacking_forms, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
 from ..plan.lifetimes import lifetimes
 from ..plan.problem import total_bytes
@@ -43,6 +45,8 @@ those of so many MACs and input channels take 0.94 to 1.00 of the instructions, 
 
 REPACKING = 0.015
 """Weights that gradients transpose again in each step, of its MACs: two instructions a weight, where a MAC takes 1.3 to 1.5, are 2 % of the step."""
+REPEATING = 0.03
+"""The same of a build whose flash has a budget, with those that are made again for each block of positions where memory has no room for all."""
 
 REPACKING_CODE = 512
 """Bytes of code that the first of them brings."""
@@ -102,7 +106,7 @@ def choose_kernels(
 
     limit, least = limit_of([_alive(part, align, target) for part in parts]), list[Slice]()  # what portable kernels take is no less
     fastest = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
-    fastest |= {node.name: 1 for part in parts for node in part.nodes if may_repack(part, node, target)}
+    fastest |= {node.name: copies for part in parts for node in part.nodes if (copies := repacking_forms(part, node, target))}
     usual = [place(part, align, check=False, target=target, saving=fastest) for part in parts]
     if _arena(usual) > limit:
         least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
@@ -215,8 +219,8 @@ def repack_at_little_cost(part: Graph, target: str) -> frozenset[str]:
     for node in part.nodes:
         if isinstance(node.op, LinearInputGradient):
             found = choose(replace(part, repacked=frozenset({node.name})), node, target).node.op
-            if isinstance(found, RepackedInputGradient):
-                sizes[node.name] = found.making.weights.size
+            if made := transposed_again(found):
+                sizes[node.name] = made
     macs = {node.name: node.op.macs(node_types(part, node)) for node in part.nodes}
     left, chosen = REPACKING * sum(macs.values()), set[str]()
     for name in sorted(sizes, key=lambda n: (-macs[n] / sizes[n], n)):
@@ -287,17 +291,28 @@ def _taken_back(parts: list[Slice], start: Mapping[str, int], limit: int) -> lis
 
 
 def _with_repacking(parts: list[Slice], limit: int) -> list[Slice]:
-    """Slices whose gradients make their transposed weights where that fits the limit beside what else is chosen."""
+    """Slices whose gradients make their transposed weights where that fits the limit beside what else is chosen: all of them at once, or as many as
+    fit."""
     start, saving = dict(parts[0].saving), parts[0].saving
     for part in parts:
+        left = (REPEATING if part.graph.repeated else REPACKING) * total_macs(part.graph)
         for node, kernel, live in zip(part.graph.nodes, part.kernels.nodes, part.plan.live, strict=True):
-            if may_repack(part.graph, node, part.target):
-                choice = choose(part.graph, node, part.target, {**saving, node.name: 0})
+            room = limit - sum(live.values()) + scratch_bytes(part.kernels, kernel)
+            for form in range(repacking_forms(part.graph, node, part.target)):
+                choice = choose(part.graph, node, part.target, {**saving, node.name: form})
                 graph = replace(part.graph, values={**part.graph.values, **{v.name: v for v in choice.values}})
-                more = scratch_bytes(graph, choice.node) - scratch_bytes(part.kernels, kernel)
-                if isinstance(choice.node.op, RepackedInputGradient) and sum(live.values()) + more <= limit:
-                    start[node.name] = 0
+                made = transposed_again(choice.node.op)
+                if 0 < made <= left and scratch_bytes(graph, choice.node) <= room:
+                    start[node.name], left = form, left - made
+                    break
     return _taken_back(parts, start, limit)
+
+
+def transposed_again(op: Op) -> int:
+    """Weights that a kernel makes in each call, for a gradient without a copy of them."""
+    if isinstance(op, BlockedInputGradient):
+        return op.made
+    return op.making.weights.size if isinstance(op, RepackedInputGradient) else 0
 
 
 def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:

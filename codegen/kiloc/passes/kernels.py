@@ -21,6 +21,7 @@ from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.backward.parameter_gradient import WeightGradient
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
+from ..ops.fast.blocked_input_gradient import blocked_input_gradient, blocks_of
 from ..ops.fast.merged import Merged, merged
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
@@ -44,6 +45,8 @@ from .recompute import AGAIN
 from .stripes import STRIPE
 
 Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
+
+Maker = Callable[[Node, NodeTypes, Mapping[str, Value], "tuple[Node, Value] | None"], tuple[Node, list[Value], str]]
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,10 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
         except NotProved:
             saving = 0
     saving = min(saving, forms(graph, node, target) - 1)
-    if may_repack(graph, node, target):
-        if saving == 0:
-            return _repacked(graph, node, target, savings)
-        saving -= 1
+    repacking = repacking_forms(graph, node, target)
+    if saving < repacking:
+        return _repacked(graph, node, target, savings, saving)
+    saving -= repacking
     if saving >= len(packers):
         return (shared_on_stack(graph, node, target, savings) if node.name in graph.shared else None) or Choice(node, (), MEMORY)
     if node.name in graph.shared and MERGED not in node.inputs:
@@ -103,18 +106,29 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
 
 
-def may_repack(graph: Graph, node: Node, target: str) -> bool:
-    """Whether the first form of a gradient is the one that makes its transposed weights."""
-    return node.name in graph.repacked and isinstance(node.op, LinearInputGradient) and MERGED not in node.inputs and kernels_of(target) == "dsp"
+def repacking_forms(graph: Graph, node: Node, target: str) -> int:
+    """How many of the first forms of a gradient make its transposed weights: all at once, and of a window of one tap a part of them at a time."""
+    if node.name not in graph.repacked or not isinstance(node.op, LinearInputGradient) or MERGED in node.inputs or kernels_of(target) != "dsp":
+        return 0
+    return len(_makers(graph, node))
 
 
-def _repacked(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice:
+def _makers(graph: Graph, node: Node) -> list[Maker]:
+    """Packers of those forms, which also take the layer as inference computes it."""
+    assert isinstance(node.op, LinearInputGradient)
+    repeated = node.name in graph.repeated
+    blocks: list[Maker] = [partial(blocked_input_gradient, *block) for block in blocks_of(node.op, repeated) if "lora_du" not in node.inputs]
+    return blocks if blocks and repeated else [repacked_input_gradient, *blocks]
+
+
+def _repacked(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, form: int) -> Choice:
     """The kernel of a gradient that makes its transposed weights from what its layer reads, or where there is none the usual one."""
     try:
         forward = _packed_layer(graph, node.inputs["weights"], target, savings)
-        chosen, values, slow = repacked_input_gradient(node, node_types(graph, node), graph.values, forward)
+        chosen, values, slow = _makers(graph, node)[form](node, node_types(graph, node), graph.values, forward)
     except NotProved:
-        return choose(replace(graph, repacked=graph.repacked - {node.name}), node, target, savings)
+        usual = {**(savings or {}), layer_of(node): 0}
+        return choose(replace(graph, repacked=graph.repacked - {node.name}), node, target, usual)
     return Choice(chosen, tuple(values), slow)
 
 
@@ -186,7 +200,7 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 def forms(graph: Graph, node: Node, target: str) -> int:
     """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
     few = kernels_of(target) == "mve" and not isinstance(node.op, (AttentionGradient, WeightGradient))
-    return 1 if few else len(_packers(node, target)) + 1 + may_repack(graph, node, target)
+    return 1 if few else len(_packers(node, target)) + 1 + repacking_forms(graph, node, target)
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:

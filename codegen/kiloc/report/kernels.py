@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..ir.graph import Node
+from ..ops.fast.blocked_input_gradient import BlockedInputGradient
 from ..ops.fast.packed import PackedLinear
 from ..ops.fast.repacked import RepackedInputGradient
 from ..ops.fast.shared_input_gradient import SharedInputGradient
@@ -42,7 +43,7 @@ def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
     found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared", "repacked")}
     graph = replace(part.graph, repacked=frozenset())
     for node, kernel in zip(part.graph.nodes, part.kernels.nodes, strict=True):
-        shares, repacks = isinstance(kernel.op, SharedInputGradient), isinstance(kernel.op, RepackedInputGradient)
+        shares, repacks = isinstance(kernel.op, SharedInputGradient), isinstance(kernel.op, BlockedInputGradient | RepackedInputGradient)
         copy = second_copy(graph if shares or repacks else part.graph, node, part.target, {} if shares or repacks else part.saving)
         if copy:
             way = found["repacked" if repacks else "shared" if shares or node.name in part.graph.shared else "twice"]

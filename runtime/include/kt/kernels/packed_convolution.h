@@ -270,6 +270,28 @@ typedef struct {
 
 void kt_repack_stream(const kt_repacking_params *params, int32_t *stream);
 
+/* kt_packed_pointwise_input_gradient_s8 without transposed weights in flash, which it makes of some input channels at a time, for each block of
+ * positions again, or of all once.
+ *
+ * stream, step        as of kt_repacking_params
+ * positions           of a block, an even number
+ * channels            input channels whose weights are made at once, a multiple of 4
+ * scratch             4 bytes for each position of a block and pair of output channels where that is more than 768 bytes, else all positions are
+ *                     on the stack, and 2 for each of `channels` and pair; one or two channels that are left of pairs are a pair
+ * The rest as kt_packed_input_gradient_params. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    int32_t step;
+    int32_t positions;
+    int32_t channels;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_blocked_input_gradient_params;
+
+void kt_blocked_input_gradient_s8(const kt_blocked_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,17 +8,22 @@ enum { KT_FOUR = 4 };
 #define KT_EVEN_BYTES UINT32_C(0x00FF00FF)
 #define KT_TURNED UINT32_C(0x00800080) /* the first of each pair of exact bytes has 128 more */
 
-/* A tap of four output channels: `next` words from four input channels to the next four. */
+/* `count` times four output channels of four input channels of a tap, so many words of either stream apart. */
+typedef struct {
+    int32_t from, to;
+} kt_next_four;
+
 #if KT_DSP
 /* By the flags that the first addition leaves, SEL takes the second and fourth byte of one word and the first and third of another. 128 more in
- * both halves, which saturate nothing, make their high bytes exact. 16 weights in 21 instructions. */
-static __attribute__((noinline)) void kt_repack_four(const int32_t *from, int32_t depth, int32_t *to, int32_t next)
+ * both halves, which saturate nothing, make their high bytes exact. 16 weights in 22 instructions. */
+static __attribute__((noinline)) void kt_repack_fours(const int32_t *from, int32_t *to, int32_t count, kt_next_four next)
 {
-    const int32_t *const end = from + depth; /* as many words as weights of a channel */
+    const int32_t *const end = from + count * next.from;
     __asm__ volatile(
-        "uadd8 r4, %[odd], %[odd]\n"
+        "mov r4, #0xFF00FF00\n\t"
+        "uadd8 r4, r4, r4\n"
         "1:\n\t"
-        "ldm %[from]!, {r4-r6, r8}\n\t" /* of the first pair of values the channels a, b and c, d, and of the second */
+        "ldm %[from], {r4-r6, r8}\n\t" /* of the first pair of values the channels a, b and c, d, and of the second */
         "lsl r9, r6, #8\n\t"
         "lsl r12, r8, #8\n\t"
         "qadd16 r4, r4, %[turned]\n\t"
@@ -36,11 +41,12 @@ static __attribute__((noinline)) void kt_repack_four(const int32_t *from, int32_
         "pkhbt r9, r4, r5, lsl #16\n\t"
         "pkhtb r12, r5, r4, asr #16\n\t"
         "stm %[to], {r6, r8, r9, r12}\n\t"
-        "add %[to], %[next]\n\t"
+        "add %[from], %[from_next]\n\t"
+        "add %[to], %[to_next]\n\t"
         "cmp %[from], %[end]\n\t"
         "bne 1b\n"
         : [from] "+r"(from), [to] "+r"(to)
-        : [end] "r"(end), [next] "r"(4 * next), [turned] "r"(KT_TURNED), [odd] "r"(~KT_EVEN_BYTES)
+        : [end] "r"(end), [from_next] "r"(4 * next.from), [to_next] "r"(4 * next.to), [turned] "r"(KT_TURNED)
         : "r4", "r5", "r6", "r8", "r9", "r12", "cc", "memory");
 }
 #else
@@ -61,10 +67,9 @@ KT_INLINE int32_t kt_second_of_pair(uint32_t first, uint32_t second)
     return (int32_t)(((kt_exact_halves(first) >> 8 & KT_EVEN_BYTES) | (kt_exact_halves(second) & ~KT_EVEN_BYTES)) ^ KT_TURNED);
 }
 
-static void kt_repack_four(const int32_t *from, int32_t depth, int32_t *to, int32_t next)
+static void kt_repack_fours(const int32_t *from, int32_t *to, int32_t count, kt_next_four next)
 {
-    const int32_t *const end = from + depth;
-    for (; from != end; from += 4, to += next) {
+    for (; count > 0; count--, from += next.from, to += next.to) {
         const uint32_t first = (uint32_t)from[0], third = (uint32_t)from[1], first_odd = (uint32_t)from[2], third_odd = (uint32_t)from[3];
         const int32_t a = kt_first_of_pair(first, first_odd), b = kt_second_of_pair(first, first_odd);
         const int32_t c = kt_first_of_pair(third, third_odd), d = kt_second_of_pair(third, third_odd);
@@ -76,12 +81,13 @@ static void kt_repack_four(const int32_t *from, int32_t depth, int32_t *to, int3
 }
 #endif
 
-/* The same of the last channels that are no four: pairs of one or three have the order of four, those of two are neighbours. */
-static void kt_repack_left(const int32_t *from, int32_t depth, int32_t left, int32_t *to, int32_t next)
+/* The same of the last channels that are no four, `count` times: pairs of one or three have the order of four, those of two are neighbours. */
+static void kt_repack_left(const int32_t *from, int32_t *to, int32_t count, kt_next_four next, int32_t left)
 {
+    const kt_next_four one = {KT_FOUR, KT_FOUR};
     int32_t words[4];
-    for (; depth > 0; depth -= KT_FOUR, from += 4, to += next) {
-        kt_repack_four(from, KT_FOUR, words, 0);
+    for (; count > 0; count--, from += next.from, to += next.to) {
+        kt_repack_fours(from, words, 1, one);
         to[0] = left == 2 ? kt_pair_of(words[0], words[2]) : words[0];
         to[1] = left == 2 ? kt_pair_of(words[1], words[3]) : words[1];
         if (left > 2) {
@@ -91,15 +97,20 @@ static void kt_repack_left(const int32_t *from, int32_t depth, int32_t left, int
     }
 }
 
-/* A tap of all channels. */
+/* A tap of all channels, in rows of fours along the output or the input channels, whichever are more. next: words from four input channels to the
+ * next four. */
 static __attribute__((noinline)) void kt_repack_tap(const kt_repacking_params *params, const int32_t *from, int32_t *to, int32_t next)
 {
-    int32_t left = params->channels;
-    for (; left >= KT_FOUR; left -= KT_FOUR, from += params->step, to += KT_FOUR) {
-        kt_repack_four(from, params->depth, to, next);
+    const int32_t outputs = params->channels / KT_FOUR, inputs = params->depth / KT_FOUR;
+    const kt_next_four along_outputs = {params->step, KT_FOUR}, along_inputs = {KT_FOUR, next};
+    const int wide = outputs > inputs;
+    const kt_next_four row = wide ? along_outputs : along_inputs, rows = wide ? along_inputs : along_outputs;
+    int32_t i;
+    for (i = 0; i < (wide ? inputs : outputs); i++) {
+        kt_repack_fours(from + i * rows.from, to + i * rows.to, wide ? outputs : inputs, row);
     }
-    if (left > 0) {
-        kt_repack_left(from, params->depth, left, to, next);
+    if (params->channels % KT_FOUR > 0) {
+        kt_repack_left(from + outputs * params->step, to + KT_FOUR * outputs, inputs, along_inputs, params->channels % KT_FOUR);
     }
 }
 
