@@ -112,7 +112,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "kernels.backward_weights.twice.flash": Key("bytes", "what these copies take"),
     "kernels.backward_weights.shared.gradients": Key("count", "gradients that read the weights of inference"),
     "kernels.backward_weights.shared.flash": Key("bytes", "what they save"),
-    "kernels.backward_weights.repacked.gradients": Key("count", "gradients that transpose the weights of inference in each call, all at once or in parts"),
+    "kernels.backward_weights.repacked.gradients": Key("count", "gradients that transpose weights of inference in each call, at once or in parts"),
     "kernels.backward_weights.repacked.flash": Key("bytes", "what they save"),
     **_sized("flash", {
         "weights": "constants: weights, biases and tables",
