@@ -229,6 +229,22 @@ def lora_down(r: Rng) -> Case:
     return Case(LoRADown(window, (h, w, ci), (*out, rank)), types, arrays)
 
 
+def lora_down_of_images(r: Rng) -> Case:
+    """Images in which most windows lie inside, whose rows are whole fours of values or not, of sizes around what is packed on the stack."""
+    while True:
+        kernel, pads = (int(r.integers(1, 5)), int(r.integers(1, 5))), tuple(int(p) for p in r.integers(0, 3, 4))
+        window = Window(kernel, pick(r, (1, 1), (1, 1), (2, 2), (1, 2)), pads, pick(r, (1, 1), (1, 1), (1, 1), (2, 1), (1, 2)))  # type: ignore[arg-type]
+        h, w, ci, rank = int(r.integers(3, 10)), int(r.integers(3, 12)), pick(r, 1, 2, 3, 4, 5, 8, 12, 16, 17), pick(r, 4, 4, 4, 3, 8)
+        out = window.output(h, w)
+        if min(out) < 1 or kernel == (1, 1):
+            continue
+        types = {"x": activation((1, h, w, ci), scale(r), zero_point(r)), "lora_a": TensorType((rank, *kernel, ci), "int8")}
+        types |= {"lora_a_exponent": scalar("int8"), "lora_range": scalar("int8"), "saturated": scalar("int8")}
+        arrays = {"x": int8(r, 1, h, w, ci), "lora_a": codes(r, rank, *kernel, ci)}
+        arrays |= {"lora_a_exponent": one(int(r.integers(-14, -8))), "lora_range": one(int(r.integers(-2, 3))), "saturated": one(0)}
+        return Case(LoRADown(window, (h, w, ci), (*out, rank)), types, arrays)
+
+
 def lora_inner(r: Rng) -> Case:
     positions, channels, rank = int(r.integers(1, 20)), pick(r, int(r.integers(1, 40)), int(r.integers(120, 270))), pick(r, 1, 3, 4, 7, 8)
     types = {"g": gradient((1, positions, channels), 1.0), "lora_b": TensorType((channels, rank), "int8"), "lora_b_exponent": scalar("int8")}
@@ -416,6 +432,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),
     "lora_down": (lora_down, 40),
+    "lora_down_of_images": (lora_down_of_images, 60),
     "weight_gradient": (weight_gradient, 70),
     **{
         f.__name__: (f, 16)

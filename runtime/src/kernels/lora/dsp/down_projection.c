@@ -31,36 +31,60 @@ static int32_t patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *
     return 4;
 }
 
-/* The values under a window in the order of the weights, with the zero point in the border. */
-static __attribute__((noinline)) void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, int32_t size, int8_t *panel)
+static inline int32_t kt_whole_fours(int32_t values)
+{
+    return (values + 3) & -4;
+}
+
+enum { KT_SHORT_RUN = 16 }; /* values that a call takes longer for than copying does */
+
+static inline void copy_run(int8_t *to, const int8_t *from, int32_t length)
+{
+    if (length > KT_SHORT_RUN) {
+        memcpy(to, from, (size_t)length);
+        return;
+    }
+    for (; length >= 4; length -= 4, to += 4, from += 4) {
+        kt_store_word(to, kt_load_word(from));
+    }
+    for (; length > 0; length--) {
+        *to++ = *from++;
+    }
+}
+
+/* The values under a window in the order of the words, with the zero point in the border. line: values of a row of them. */
+static __attribute__((noinline)) void copy_patch(const kt_window *window, const kt_patch *patch, const int8_t *x, int32_t outside, int32_t line,
+                                                 int8_t *panel)
 {
     const int32_t length = patch->length, rows = patch->rows, spans = patch->spans;
     const int8_t *from = x + patch->x;
-    int8_t *to = panel + patch->w;
+    int8_t *to = panel + patch->w / patch->row_w * line + patch->w % patch->row_w;
     int32_t row, span;
-    if (rows * spans * length < size) {
-        memset(panel, outside, (size_t)size);
+    if (rows * spans * length < kt_kernel_size(window)) {
+        memset(panel, outside, (size_t)(window->kernel[KT_Y] * line));
     }
     if (length == 4 && spans == 1) { /* as of first layers, where a call for each takes longest */
-        for (row = 0; row < rows; row++, from += patch->row_x, to += patch->row_w) {
+        for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
             kt_store_word(to, kt_load_word(from));
         }
         return;
     }
     for (row = 0; row < rows; row++) {
         for (span = 0; span < spans; span++) {
-            memcpy(to + (row * patch->row_w + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), (size_t)length);
+            copy_run(to + (row * line + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), length);
         }
     }
 }
 
-/* What the positions of a block of at most four kernels have in common. least: values below it are limited on purpose; lost: not 0 where another
- * value was. */
+/* What the positions of a block of at most four kernels have in common. words: of each row of the window `line` values, in whole fours, up to `end`;
+ * size: values of a panel, or of a pixel that is read where it lies. least: values below it are limited on purpose; lost: not 0 where another value
+ * was. run, jump, advance: of `project_fours`. */
 typedef struct {
-    const uint32_t *words;
+    const uint32_t *words, *end;
     int32_t start[KT_ROWS];
-    int32_t size, shift, low, count;
+    int32_t line, size, shift, low, count;
     int32_t least, lost;
+    int32_t run, jump, advance;
 } block;
 
 static inline void project_block(block *p, const int8_t *x, int8_t *u)
@@ -77,11 +101,13 @@ static inline void project_block(block *p, const int8_t *x, int8_t *u)
     }
 }
 
+enum { KT_WORDS_OF_VALUE = 2 }; /* of four kernels */
+
 #ifdef __OPTIMIZE__
-/* Whether a block has four kernels of whole fours of values, and results that one shift and a saturation round: start then has half a unit. */
+/* Whether a block has four kernels, and results that one shift and a saturation round: start then has half a unit. */
 static int rounds_in_sum(const block *p)
 {
-    return p->count == KT_ROWS && p->size % 4 == 0 && p->low == -127 && (uint32_t)(p->shift - 1) < 24;
+    return p->count == KT_ROWS && p->low == -127 && (uint32_t)(p->shift - 1) < 24;
 }
 
 /* Four values of four rows: r1 and r8 move on. */
@@ -94,9 +120,10 @@ static int rounds_in_sum(const block *p)
     "ldrd r11, r12, [r8], #8\n\t" "smlad r6, r11, r9, r6\n\t" "smlad r6, r12, r10, r6\n\t" \
     "ldrd r11, r12, [r8], #8\n\t" "smlad r7, r11, r9, r7\n\t" "smlad r7, r12, r10, r7\n\t"
 
-/* `positions` vectors behind one another; results `step` bytes apart. Returns not 0 where a value was limited: what SSAT or -127 makes of it differs
- * (the flag Q would say so too, but it takes an MSR to clear it). Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and lr the
- * words and their end; on the stack u and positions. */
+/* `positions` vectors; results `step` bytes apart. A vector lies in runs, of so many bytes of words, which are `jump` bytes apart behind one another;
+ * from the end of a vector, and such a jump, it is `advance` bytes to the next. Returns not 0 where a value was limited: what SSAT or -127 makes of
+ * it differs (the flag Q would say so too, but it takes an MSR to clear it). Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and
+ * lr the words and the end of a run; on the stack u and positions. */
 static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, const int8_t *x, int32_t positions, int8_t *u, int32_t step)
 {
     __asm__ volatile("push {r4-r11, lr}\n\t"
@@ -106,8 +133,9 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "add r2, r0, %[start]\n\t"
                      "ldm r2, {r4-r7}\n\t"
                      "ldr r8, [r0, %[words]]\n\t"
-                     "ldr r9, [r0, %[size]]\n\t"
-                     "add lr, r8, r9, lsl #3\n\t"
+                     "6:\n\t"
+                     "ldr r9, [r0, %[run]]\n\t"
+                     "add lr, r8, r9\n\t"
                      "b 3f\n\t"
                      "2:\n\t" PROJECT_FOUR
                      "3:\n\t" /* until what is left is a multiple of 16 values */
@@ -119,6 +147,11 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "5:\n\t"
                      "cmp r8, lr\n\t"
                      "bne 4b\n\t"
+                     "ldr r9, [r0, %[jump]]\n\t"
+                     "ldr r10, [r0, %[end]]\n\t"
+                     "add r1, r9\n\t"
+                     "cmp r8, r10\n\t"
+                     "bne.w 6b\n\t"
                      "ldr r9, [r0, %[shift]]\n\t"
                      "mov r10, #0x01010101\n\t"
                      "asr r4, r9\n\t" "asr r5, r9\n\t" "asr r6, r9\n\t" "asr r7, r9\n\t"
@@ -135,15 +168,49 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "ldr r9, [sp, #44]\n\t"
                      "str r5, [r11]\n\t"
                      "add r11, r11, r9\n\t"
+                     "ldr r9, [r0, %[advance]]\n\t"
                      "subs r12, r12, #1\n\t"
+                     "add r1, r1, r9\n\t"
                      "strd r11, r12, [sp]\n\t"
                      "bne.w 1b\n\t"
                      "mov r0, r3\n\t"
                      "add sp, #8\n\t"
                      "pop {r4-r11, pc}\n\t"
                      :
-                     : [words] "i"(offsetof(block, words)), [start] "i"(offsetof(block, start)), [size] "i"(offsetof(block, size)),
-                       [shift] "i"(offsetof(block, shift)));
+                     : [words] "i"(offsetof(block, words)), [start] "i"(offsetof(block, start)), [end] "i"(offsetof(block, end)),
+                       [shift] "i"(offsetof(block, shift)), [run] "i"(offsetof(block, run)), [jump] "i"(offsetof(block, jump)),
+                       [advance] "i"(offsetof(block, advance)));
+}
+
+/* Positions from one column on whose windows lie inside the image, and can be read in whole fours of values of each row, which may be some behind it;
+ * 0 where that of the first one cannot. */
+static int32_t positions_inside(const kt_window *window, const kt_patch *patch, int32_t ox, int32_t line)
+{
+    const int32_t depth = window->input[KT_CHANNELS], width = window->input[KT_X], more = line - patch->row_w;
+    const int32_t last = patch->x + (patch->rows - 1) * patch->row_x; /* row of the first position's window */
+    const int32_t free = window->input[KT_Y] * width * depth - last - line; /* values behind it */
+    const int32_t left = width + window->pad[KT_X] - window->kernel[KT_X] - ox * window->stride[KT_X];
+    if (patch->rows < window->kernel[KT_Y] || patch->spans > 1 || patch->length < patch->row_w || free < 0) {
+        return 0;
+    }
+    return kt_minimum(kt_minimum(left, more > 0 ? free / depth : left) / window->stride[KT_X] + 1, window->output[KT_X] - ox);
+}
+
+/* So many positions whose windows lie inside the image, side by side. */
+static void project_inside(block *p, const kt_window *window, const kt_patch *patch, const int8_t *x, int32_t positions, int8_t *u)
+{
+    p->run = KT_WORDS_OF_VALUE * (int32_t)sizeof(uint32_t) * p->line;
+    p->jump = patch->row_x - p->line;
+    p->advance = window->stride[KT_X] * window->input[KT_CHANNELS] - patch->rows * patch->row_x;
+    p->lost |= project_fours(p, x + patch->x, positions, u, window->output[KT_CHANNELS]);
+}
+
+/* One position whose values the panel holds. */
+static void project_panel(block *p, const int8_t *panel, int8_t *u)
+{
+    p->run = (int32_t)sizeof(uint32_t) * (int32_t)(p->end - p->words);
+    p->jump = p->advance = 0;
+    p->lost |= project_fours(p, panel, 1, u, 0);
 }
 #endif
 
@@ -155,13 +222,14 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
     block p = *given;
     int32_t oy, ox;
 #ifdef __OPTIMIZE__
-    const int fours = rounds_in_sum(given);
+    const int fours = rounds_in_sum(given) && (size % 4 == 0 || !kt_is_pixel(window));
     if (fours) {
         int32_t j;
         for (j = 0; j < KT_ROWS; j++) {
             p.start[j] += INT32_C(1) << (p.shift - 1);
         }
         if (kt_is_pixel(window)) {
+            p.run = KT_WORDS_OF_VALUE * (int32_t)sizeof(uint32_t) * size;
             given->lost |= project_fours(&p, x, window->output[KT_Y] * window->output[KT_X], u, rank);
             return;
         }
@@ -178,10 +246,19 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = 0; ox < window->output[KT_X]; ox++, u += rank) {
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
-            copy_patch(&patch, x, -params->input_offset, size, panel);
+#ifdef __OPTIMIZE__
+            const int32_t inside = fours ? positions_inside(window, &patch, ox, p.line) : 0;
+            if (inside > 0) {
+                project_inside(&p, window, &patch, x, inside, u);
+                ox += inside - 1;
+                u += (inside - 1) * rank;
+                continue;
+            }
+#endif
+            copy_patch(window, &patch, x, -params->input_offset, p.line, panel);
 #ifdef __OPTIMIZE__
             if (fours) {
-                p.lost |= project_fours(&p, panel, 1, u, rank);
+                project_panel(&p, panel, u);
                 continue;
             }
 #endif
@@ -195,9 +272,10 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
 static __attribute__((noinline)) int project_packed(const kt_down_projection_params *params, const int8_t *x, const int8_t *w, int32_t count,
                                                     int32_t shift, int8_t *u)
 {
-    const int32_t size = kt_kernel_size(&params->window);
+    const int32_t size = kt_kernel_size(&params->window), rows = params->window.kernel[KT_Y], values = size / rows, line = kt_whole_fours(values);
+    const int32_t length = kt_is_pixel(&params->window) ? size : rows * line, least = params->low < 0 ? INT32_MIN : params->low;
     uint32_t words[KT_BLOCK_WORDS];
-    block p = {words, {0, 0, 0, 0}, size, shift, params->low, count, params->low < 0 ? INT32_MIN : params->low, 0};
+    block p = {words, words + KT_WORDS_OF_VALUE * rows * line, {0, 0, 0, 0}, line, length, shift, params->low, count, least, 0, 0, 0, 0};
     int32_t j, i;
     for (j = 0; j < count; j++) {
         for (i = 0; i < size; i++) {
@@ -205,7 +283,9 @@ static __attribute__((noinline)) int project_packed(const kt_down_projection_par
         }
         p.start[j] *= params->input_offset;
     }
-    kt_pack_rows(w, count, size, size, 1, words);
+    for (i = 0; i < rows; i++) {
+        kt_pack_rows(w + i * values, count, values, size, 1, words + i * KT_WORDS_OF_VALUE * line);
+    }
     project_positions(params, &p, x, u);
     return p.lost != 0;
 }
@@ -217,7 +297,8 @@ void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t
 {
     const int32_t *const output = params->window.output;
     const int32_t shift = *range - *a_exponent, rank = output[KT_CHANNELS], size = kt_kernel_size(&params->window);
-    const int packed = size <= KT_MOST_VALUES && output[KT_Y] * output[KT_X] >= KT_FEW_POSITIONS;
+    const int32_t rows = params->window.kernel[KT_Y];
+    const int packed = rows * kt_whole_fours(size / rows) <= KT_MOST_VALUES && output[KT_Y] * output[KT_X] >= KT_FEW_POSITIONS;
     int32_t j;
     int hit = 0;
     if (!packed) {

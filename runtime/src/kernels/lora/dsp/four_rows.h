@@ -4,7 +4,7 @@
 
 #include "../../dsp/simd.h"
 
-enum { KT_ROWS = 4, KT_MOST_VALUES = 128 }; /* values of a row that a packed block on the stack has room for */
+enum { KT_ROWS = 4, KT_MOST_VALUES = 144 }; /* values of a row that a packed block on the stack has room for: 3x3 windows of 16 channels */
 
 /* A block: for each four values the rows one after the other, {even, odd} values. */
 enum { KT_BLOCK_WORDS = 2 * KT_MOST_VALUES };
