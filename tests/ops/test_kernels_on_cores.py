@@ -28,8 +28,10 @@ TABLES = {
 WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m", "riscv32-virt": "triple"}
 """Boards whose cores have kernels with three sums in two words, as the emulator has them: M23 stands for M0 and M0+."""
 
-IN_INTEGERS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("sgd", "step_block16", "streamed_weights")}
+IN_INTEGERS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("sgd", "step_block16", "streamed_weights", "streamed_near_limit")}
 """Updates whose float32 these cores work out in integers; the host's kernels do so too, for many more cases."""
+FROM_BOUNDS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("streamed_weights", "streamed_limits", "streamed_near_limit")}
+"""Updates that find the largest code of all by instructions of a core."""
 
 EACH = 30
 """Cases of each kernel on a core; the host runs more."""
@@ -60,6 +62,11 @@ def test_three_sums_in_two_words_give_the_same_bits(board: str, tmp_path: Path) 
 @pytest.mark.parametrize("board", WITHOUT_DSP)
 def test_updates_without_a_float_unit_give_the_same_bits(board: str, tmp_path: Path) -> None:
     on_board(board, IN_INTEGERS, FEW, tmp_path)
+
+
+@pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
+def test_updates_from_bounds_give_the_same_bits(board: str, tmp_path: Path) -> None:
+    on_board(board, FROM_BOUNDS, EACH, tmp_path)
 
 
 @pytest.mark.parametrize(("table", "board"), [(table, board) for table in TABLES for board in BOARDS if table not in NEVER.get(board, ())])

@@ -227,6 +227,26 @@ def streamed_limits(r: Rng) -> Case:
     return replace(case, op=replace(case.op, clip=pick(r, 0.0, 0.0, 1e30)))
 
 
+def streamed_near_limit(r: Rng) -> Case:
+    """Values of which many are nearly the largest or just above its half, and steps of a few codes: another exponent is to be had, or not. Often the
+    largest value is the one of the largest step, and becomes smaller, so that another one decides."""
+    case = streamed_weights(r)
+    op, t, a = replace(case.op, clip=pick(r, 0.0, 0.0, 1e3)), case.node_types(), case.arrays
+    power = int(a["exponent"][0]) + int(a["exponent_offset"][0] if "exponent_offset" in a else 0)
+    x = a["x"].astype(np.int64) - t.type("x").zero_point
+    largest = np.abs(a["g"].astype(np.int64)).max() * np.abs(x).max() * op.fields(t, t.type("g").size)["scale"] * 2.0**power
+    least = pick(r, 118, 60)
+    value = r.integers(least, least + pick(r, 8, 10), a["value"].shape) * r.choice([-1, 1], a["value"].shape)
+    if r.random() < 0.5:
+        place = np.abs(a["g"].ravel()).argmax(), np.abs(x.ravel()).argmax()
+        value[place] = (np.abs(value).max() + 1) * (1 if int(a["g"].ravel()[place[0]]) * int(x.ravel()[place[1]]) >= 0 else -1)
+    codes_of_step = pick(r, 0.01, 0.5, 2.0, 4.0, 8.0, 40.0)
+    unit = 2.0 ** float(a["value_exponent"][0])
+    rate = codes_of_step * unit / largest if largest else 1.0
+    changed = {"value": value.astype(np.int8), "learning_rate": np.array([rate], np.float32)}
+    return replace(case, op=replace(op, decay=pick(r, 0.0, 0.0, 0.01 / rate)), arrays={**a, **changed})
+
+
 def streamed_rows(r: Rng) -> Case:
     """Rows in parts that need not divide them, under windows of one position or more."""
     height, width, depth, rows, kernel = (int(r.integers(1, n)) for n in (5, 6, 9, 9, 4))
@@ -297,7 +317,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     for f, count in (
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
-        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_rows, 40),
+        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

@@ -7,6 +7,7 @@
 #define KT_OPTIM_BLOCK16_H
 
 #include "../product/soft_float.h"
+#include "bounds.h"
 #include "storage_step.h"
 
 enum {
@@ -58,6 +59,13 @@ static inline int kt_is_certain_growth(int32_t largest, int32_t exponent, int32_
     return largest >= 0 && chosen <= KT_MOST_GROWTH && exponent + chosen <= KT_HIGHEST_EXPONENT &&
            largest + doubt <= KT_MASTER_LIMIT << (KT_UNIT_BITS + chosen) &&
            (exponent + chosen == KT_LOWEST_EXPONENT || largest - doubt > KT_MASTER_LIMIT << (KT_UNIT_BITS - 1 + chosen));
+}
+
+/* The same where the largest magnitude is at least `least`, and none is greater than `most`. */
+static inline int kt_is_certain_between(int32_t least, int32_t most, int32_t exponent, int32_t *growth)
+{
+    int32_t other;
+    return kt_is_certain_growth(least, exponent, &other) && kt_is_certain_growth(most, exponent, growth) && *growth == other;
 }
 
 /* One value by float32. */

@@ -24,22 +24,59 @@ static int32_t steps_of(const kt_streamed *s, int32_t row, int32_t column, int32
     return length;
 }
 
+/* The largest magnitude of a moved value in units; -1 where a step is too large for them. */
+static int32_t largest_units(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, int32_t held)
+{
+    float steps[KT_STREAMED_PART];
+    int32_t largest = 0, row, column, i = 0, length;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column += length, i += length) {
+            length = steps_of(s, row, column, params->columns, steps);
+            largest = kt_largest_units(value + i, remainder + i, steps, length, held, largest);
+        }
+    }
+    return largest;
+}
+
+/* The larger of `largest` and the magnitude of one moved value in units, as kt_largest_units. */
+static int32_t units_at(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, int32_t held, int32_t i,
+                        int32_t largest)
+{
+    const float step = kt_streamed_step(s, i / params->columns, i % params->columns);
+    return kt_largest_units(value + i, remainder + i, &step, 1, held, largest);
+}
+
+/* Whether bounds tell the growth: *largest is what no magnitude exceeds, the largest code's and the largest step's together, and two elements, with
+ * those, say what the largest is at least. */
+static int growth_by_bounds(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, int32_t held,
+                            int32_t *largest, int32_t *growth)
+{
+    const kt_streamed_place place = kt_largest_product(params, s);
+    const int32_t code = kt_largest_code(value, params->rows * params->columns);
+    const uint32_t step = kt_float_bits(kt_absolute(kt_streamed_step(s, place.row, place.column)));
+    const int32_t shift = KT_STEP_SHIFT + held - kt_exponent_field(step);
+    int32_t least = 0;
+    if (shift < 2) {
+        return 0;
+    }
+    *largest = kt_most_of_masters(code) * (1 << KT_UNIT_BITS) + (int32_t)((step << 8 | KT_HALF_WORD) >> kt_minimum(shift, 31)) + 1;
+    least = units_at(params, s, value, remainder, held, kt_place_of_code(value, code), least);
+    least = units_at(params, s, value, remainder, held, place.row * params->columns + place.column, least);
+    return kt_is_certain_between(least, *largest, held, growth);
+}
+
 /* Without decay; returns whether it was done. */
 static int in_integers(const kt_streamed_params *params, const kt_streamed *s, int8_t *value, int8_t *value_exponent, int8_t *remainder)
 {
     const int32_t held = *value_exponent - 8, columns = params->columns;
     float steps[KT_STREAMED_PART];
-    int32_t largest = 0, growth, row, column, i = 0, length;
-    for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < columns; column += length, i += length) {
-            length = steps_of(s, row, column, columns, steps);
-            largest = kt_largest_units(value + i, remainder + i, steps, length, held, largest);
+    int32_t largest, growth, row, column, i = 0, length;
+    if (!growth_by_bounds(params, s, value, remainder, held, &largest, &growth)) {
+        largest = largest_units(params, s, value, remainder, held);
+        if (!kt_is_certain_growth(largest, held, &growth)) {
+            return 0;
         }
     }
-    if (!kt_is_certain_growth(largest, held, &growth)) {
-        return 0;
-    }
-    i = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < columns; column += length, i += length) {
             length = steps_of(s, row, column, columns, steps);
@@ -105,16 +142,18 @@ static void move_within(const kt_streamed_params *params, const kt_streamed *s, 
 /* Where no limit is met; returns whether it was done. */
 static int within_limits(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, int8_t *value_exponent)
 {
-    float largest, factor;
+    float factor;
     int32_t chosen;
     if (!is_within_limits(s)) {
         return 0;
     }
-    largest = largest_within(params, s, v);
-    chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
-    factor = kt_power_of_two(-chosen);
-    if (!(largest * factor <= (float)KT_MASTER_LIMIT)) {
-        return 0;
+    if (!kt_streamed_exponent(params, s, v->value, v->remainder, v->unit, v->kept, &chosen, &factor)) {
+        const float largest = largest_within(params, s, v);
+        chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
+        factor = kt_power_of_two(-chosen);
+        if (!(largest * factor <= (float)KT_MASTER_LIMIT)) {
+            return 0;
+        }
     }
     move_within(params, s, v, factor);
     *value_exponent = (int8_t)(chosen + 8);
@@ -123,7 +162,8 @@ static int within_limits(const kt_streamed_params *params, const kt_streamed *s,
 #endif
 
 /* SGD on weights in 16 bits from the factors of their gradient: kt_weight_gradient of one position, kt_sgd and
- * kt_step_block16 in one. Three passes over the outer product: norm, largest moved value, 16-bit values. */
+ * kt_step_block16 in one. Three passes over the outer product: norm, largest moved value, 16-bit values, of which
+ * the last is enough where bounds tell the others (bounds.h). */
 void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
                          const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
                          const int32_t *count, const float *learning_rate)

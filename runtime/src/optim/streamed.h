@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "bounds.h"
 #include "gradient.h"
 #include "kt/architecture.h"
 #include "kt/optim.h"
@@ -68,6 +69,77 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
 }
 #endif
 
+/* Row and column of the gradient's element of the largest magnitude. */
+typedef struct {
+    int32_t row, column;
+} kt_streamed_place;
+
+static inline kt_streamed_place kt_largest_product(const kt_streamed_params *params, const kt_streamed *s)
+{
+    kt_streamed_place place = {kt_place_of_code(s->g, kt_largest_code(s->g, params->rows)), 0};
+    int32_t largest = 0, i;
+    for (i = 0; i < params->columns; i++) {
+        const int32_t value = s->x[i] + s->offset, magnitude = value < 0 ? -value : value;
+        if (magnitude > largest) {
+            largest = magnitude;
+            place.column = i;
+        }
+    }
+    return place;
+}
+
+static inline float kt_streamed_magnitude(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder,
+                                          float unit, float kept, int32_t i)
+{
+    const float step = kt_streamed_step(s, i / params->columns, i % params->columns);
+    return kt_absolute(kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step));
+}
+
+/* Whether bounds tell the exponent: no magnitude exceeds the largest code's and the largest step's together, as rounding is monotone, and two elements,
+ * with those, say what the largest is at least. */
+static inline int kt_streamed_exponent(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, float unit,
+                                       float kept, int32_t *exponent, float *factor)
+{
+    const kt_streamed_place place = kt_largest_product(params, s);
+    const int32_t code = kt_largest_code(value, params->rows * params->columns);
+    const float step = kt_absolute(kt_streamed_step(s, place.row, place.column));
+    const float most = kt_block_moved(kt_most_of_masters(code), unit, kept, -step);
+    const float at_code = kt_streamed_magnitude(params, s, value, remainder, unit, kept, kt_place_of_code(value, code));
+    const float at_step = kt_streamed_magnitude(params, s, value, remainder, unit, kept, place.row * params->columns + place.column);
+    return kept >= 0.0f && step >= 0.0f && kt_exponent_between(kt_larger_magnitude(at_code, at_step), most, exponent, factor);
+}
+
+/* 1 in a build for size: the code of bounds is more than the time that they save. */
+#ifdef KT_SMALL
+enum { KT_WITHOUT_BOUNDS = 1 };
+#else
+enum { KT_WITHOUT_BOUNDS = 0 };
+#endif
+
+/* Products of norms below the clip by so much: what rounding adds to a sum of so many squares is less. */
+enum { KT_MOST_SQUARES = 1 << 19 };
+#define KT_NORM_MARGIN 1.05f
+
+/* Whether the norm of an outer product, which is the product of its factors' norms, may be larger than the clip. */
+static inline int kt_may_be_clipped(const kt_streamed_params *params, const kt_streamed *s)
+{
+    uint64_t g = 0, x = 0;
+    float norm;
+    int32_t i;
+    if (s->x == NULL || params->rows * params->columns > KT_MOST_SQUARES) {
+        return 1;
+    }
+    for (i = 0; i < params->rows; i++) {
+        g += (uint32_t)(s->g[i] * s->g[i]);
+    }
+    for (i = 0; i < params->columns; i++) {
+        const int32_t value = s->x[i] + s->offset;
+        x += (uint32_t)(value * value);
+    }
+    norm = kt_sqrt((float)g) * kt_sqrt((float)x) * kt_absolute(s->scale.value) * s->factor.value;
+    return !(norm * KT_NORM_MARGIN < params->clip);
+}
+
 static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
                                          int32_t exponent, int32_t count, float rate)
 {
@@ -78,7 +150,7 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
     s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
-    if (params->clip > 0.0f) {
+    if (params->clip > 0.0f && (KT_WITHOUT_BOUNDS || kt_may_be_clipped(params, &s))) {
         s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
     }
     return s;

@@ -87,8 +87,13 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     const kt_streamed s = kt_streamed_of(params, g, x, power, *count, *learning_rate);
     const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
     const kt_streamed_block block = {&s, value, remainder, params->columns, size, kt_power_of_two(*value_exponent - 8), kept};
-    const int32_t chosen = kt_fitting_exponent(largest_of(&block), (float)KT_MASTER_LIMIT);
-    store_moved(&block, kt_power_of_two(-chosen));
+    int32_t chosen;
+    float factor;
+    if (!kt_streamed_exponent(params, &s, value, remainder, block.unit, kept, &chosen, &factor)) {
+        chosen = kt_fitting_exponent(largest_of(&block), (float)KT_MASTER_LIMIT);
+        factor = kt_power_of_two(-chosen);
+    }
+    store_moved(&block, factor);
     *value_exponent = (int8_t)(chosen + 8);
 }
 

@@ -1,0 +1,72 @@
+/* bounds.h: what a step of SGD needs to know of all elements, from bounds of them: then a pass over them is saved. Where bounds do not tell, the pass
+ * is made after all. */
+#ifndef KT_OPTIM_BOUNDS_H
+#define KT_OPTIM_BOUNDS_H
+
+#include <float.h>
+
+#include "kt/architecture.h"
+#include "storage_step.h"
+
+#if KT_MVE
+#include <arm_mve.h>
+#elif KT_DSP
+#include "../kernels/dsp/simd.h"
+#endif
+
+/* The largest magnitude of codes. */
+static inline int32_t kt_largest_code(const int8_t *value, int32_t count)
+{
+    int32_t largest = 0, i = 0;
+#if KT_MVE
+    for (; i + 16 <= count; i += 16) {
+        largest = vmaxavq_s8((uint8_t)largest, vldrbq_s8(value + i));
+    }
+#elif KT_DSP
+    uint32_t high = 0, low = 0;
+    for (; i + 4 <= count; i += 4) {
+        const uint32_t word = kt_load_word(value + i);
+        (void)__ssub8((int8x4_t)word, (int8x4_t)high);
+        high = __sel(word, high);
+        (void)__ssub8((int8x4_t)low, (int8x4_t)word);
+        low = __sel(word, low);
+    }
+    for (; high != 0 || low != 0; high >>= 8, low >>= 8) {
+        largest = kt_maximum(largest, kt_maximum((int8_t)high, -(int8_t)low));
+    }
+#endif
+    for (; i < count; i++) {
+        largest = kt_maximum(largest, value[i] < 0 ? -value[i] : value[i]);
+    }
+    return largest;
+}
+
+/* Where a code has this magnitude, which one has. */
+static inline int32_t kt_place_of_code(const int8_t *value, int32_t magnitude)
+{
+    int32_t i = 0;
+    while (value[i] != magnitude && value[i] != -magnitude) {
+        i++;
+    }
+    return i;
+}
+
+/* What no master of codes up to `largest` exceeds in magnitude. */
+static inline int32_t kt_most_of_masters(int32_t largest)
+{
+    return 256 * largest + 128;
+}
+
+/* The exponent of kt_fitting_exponent for moved values where it is the same for `least`, the magnitude of one of them, and `most`, which none exceeds;
+ * *factor: 2^-exponent, which brings all within the limit. Returns 0 where it is not. */
+static inline int kt_exponent_between(float least, float most, int32_t *exponent, float *factor)
+{
+    if (!(least > 0.0f && most <= FLT_MAX)) {
+        return 0;
+    }
+    *exponent = kt_fitting_exponent(most, (float)KT_MASTER_LIMIT);
+    *factor = kt_power_of_two(-*exponent);
+    return *exponent == kt_fitting_exponent(least, (float)KT_MASTER_LIMIT) && most * *factor <= (float)KT_MASTER_LIMIT;
+}
+
+#endif
