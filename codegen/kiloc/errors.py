@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .plain_text import printable
 
@@ -18,6 +19,17 @@ class KilotuneError(Exception):
     def __init__(self, where: str, what: str, hint: str = "") -> None:
         self.where, self.what, self.hint = where, what, hint
         super().__init__(message(where, what, hint))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From its attributes, so that it reaches the caller of another process: the arguments of a class are not the message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[KilotuneError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> KilotuneError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error
 
 
 def message(where: str, what: str, hint: str) -> str:

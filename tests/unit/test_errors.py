@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from golden.reference import image, tiny
 from gradients.graphs import Maker, residual
 
 import kilotune as kt
-from kiloc.errors import BudgetError, CompileError
+from kiloc.errors import BudgetError, CompileError, FlashBudgetError
 from kiloc.export import tflite
 from kiloc.ir.operator import NoGradient
 from kiloc.ops.model.add import Add
@@ -34,6 +35,16 @@ def refused(call: Callable[[], Any]) -> CompileError:
     assert error.where and error.what and error.hint
     assert str(error) == f"{error.where}: {error.what}\n  hint: {error.hint}"
     return error
+
+
+def test_an_error_passes_from_process_to_process() -> None:
+    one = CompileError("layer", "cannot be compiled", "change it")
+    errors = [one, BudgetError("ram=1", "is too little", ""), FlashBudgetError(10, 12), kt.ModelError("a.tflite", [one, one])]
+    for error in [*errors, kt.DeviceError("COM1", "does not answer", "plug it in")]:
+        found = pickle.loads(pickle.dumps(error))
+        assert type(found) is type(error) and str(found) == str(error)
+        assert [vars(found)[name] for name in ("where", "what", "hint")] == [error.where, error.what, error.hint]
+    assert pickle.loads(pickle.dumps(errors[2])).excess == 2 and len(pickle.loads(pickle.dumps(errors[3])).reasons) == 2
 
 
 # option -> (value, words of the message in any part)

@@ -57,9 +57,9 @@ static inline int32_t kt_most_of_masters(int32_t largest)
     return 256 * largest + 128;
 }
 
-/* The exponent of kt_fitting_exponent for moved values where it is the same for `least`, the magnitude of one of them, and `most`, which none exceeds;
- * *factor: 2^-exponent, which brings all within the limit. Returns 0 where it is not, and where bounds are none, as of a state that was never
- * trained, whose exponent may be anything. */
+/* The exponent of kt_fitting_exponent for moved values, where it is the same for `least`, the magnitude of one of them, and for `most`, which none
+ * exceeds; *factor: 2^-exponent, which brings all within the limit. Returns 0 where it is not, and where the bounds are none, as of a state that was
+ * never trained, whose exponent may be anything. */
 static inline int kt_exponent_between(float least, float most, int32_t *exponent, float *factor)
 {
     if (!(least > 0.0f && most >= least && most <= FLT_MAX)) {

@@ -95,10 +95,10 @@ static inline float kt_streamed_magnitude(const kt_streamed_params *params, cons
     return kt_absolute(kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step));
 }
 
-/* Whether bounds tell the exponent: no magnitude exceeds the largest code's and the largest step's together, as rounding is monotone, and two elements,
- * with those, say what the largest is at least. */
-static inline int kt_streamed_exponent(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, float unit,
-                                       float kept, int32_t *exponent, float *factor)
+/* Whether bounds tell the exponent: no magnitude exceeds the largest code's and the largest step's together, as rounding is monotone, and the two
+ * elements that have those say what the largest is at least. */
+static inline int kt_streamed_exponent(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder,
+                                       float unit, float kept, int32_t *exponent, float *factor)
 {
     const kt_streamed_place place = kt_largest_product(params, s);
     const int32_t code = kt_largest_code(value, params->rows * params->columns);
@@ -126,7 +126,7 @@ static inline int kt_may_be_clipped(const kt_streamed_params *params, const kt_s
     uint64_t g = 0, x = 0;
     float norm;
     int32_t i;
-    if (s->x == NULL || params->rows * params->columns > KT_MOST_SQUARES) {
+    if (params->rows * params->columns > KT_MOST_SQUARES) {
         return 1;
     }
     for (i = 0; i < params->rows; i++) {
@@ -150,8 +150,22 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
     s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
+    return s;
+}
+
+/* Reduces the gradient to the clip where its norm exceeds it. */
+static inline void kt_clip_streamed(const kt_streamed_params *params, kt_streamed *s)
+{
+    s->factor = kt_factor_of(kt_clipped_factor(s->factor.value, kt_norm_of(kt_streamed_squares(params, s)), params->clip));
+}
+
+/* The gradient of weights. */
+static inline kt_streamed kt_streamed_weights_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x, int32_t exponent, int32_t count,
+                                                 float rate)
+{
+    kt_streamed s = kt_streamed_of(params, g, x, exponent, count, rate);
     if (params->clip > 0.0f && (KT_WITHOUT_BOUNDS || kt_may_be_clipped(params, &s))) {
-        s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
+        kt_clip_streamed(params, &s);
     }
     return s;
 }
@@ -160,9 +174,12 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
 static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
                                   const int32_t *count, const float *learning_rate)
 {
-    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
     const float lost = kt_decay_lost(params->decay, learning_rate);
     int32_t i;
+    if (params->clip > 0.0f) {
+        kt_clip_streamed(params, &s);
+    }
     for (i = 0; i < params->rows; i++) {
         value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
     }
