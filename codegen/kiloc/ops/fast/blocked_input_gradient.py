@@ -16,8 +16,7 @@ from ...ir.operator import Array, Names, NodeTypes, register
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
 from .packed_input_gradient import SHIFTS, UNCALIBRATED, PackedInputGradient, StreamedInputGradient, packed_input_gradient, phases
-from .repacked import repackable, stream_step
-from .shared_input_gradient import weights_of
+from .shared_input_gradient import stream_of_layer, stream_step, weights_of
 
 ONE_BLOCK = 64
 """Positions at most that are one block: then weights are made once."""
@@ -97,7 +96,7 @@ def blocked_input_gradient(
 
     block, part: of `blocks_of`. forward: the layer with its kernel, and the stream of this; None where it has none.
     """
-    stream = repackable(node, forward)
+    stream = stream_of_layer(node, forward)
     found, _, _ = packed_input_gradient(node, t, values)
     operator = found.op
     assert isinstance(operator, PackedInputGradient) and not t.has("lora_du")

@@ -18,11 +18,9 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._window import Window
-from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
-from .packed import PackedLinear
 from .packed_input_gradient import LORA, PackedInputGradient, packed_input_gradient, transposed_stream
-from .shared_input_gradient import weights_of
+from .shared_input_gradient import stream_of_layer, stream_step, weights_of
 
 ALIGNMENT = 4
 
@@ -122,7 +120,7 @@ def repacked_input_gradient(
 
     forward: the layer with its kernel, and the stream of this; None where it has none.
     """
-    stream = repackable(node, forward)
+    stream = stream_of_layer(node, forward)
     try:  # in less scratch where the panel may lie on the stack
         found, _, _ = packed_input_gradient(node, t, values, on_stack=True)
     except packing.NotProved:
@@ -132,21 +130,3 @@ def repacked_input_gradient(
     op = RepackedInputGradient(operator, RepackStream(operator.weights, operator.layer.window, stream_step(operator.layer, stream)))
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
     return replace(node, op=op, inputs=inputs), [stream], ""
-
-
-def repackable(node: Node, forward: tuple[Node, Value] | None) -> Value:
-    """The stream of the layer whose gradient this is, where transposed weights can be made from it. Raises NotProved."""
-    layer = node.op
-    assert isinstance(layer, LinearInputGradient)
-    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd or forward[0].op.exact:
-        raise packing.NotProved("inference reads no stream of pairs")
-    if not set(node.inputs) <= {"g", "weights", *LORA}:
-        raise packing.NotProved("weights or gains of its layer are trained")
-    if layer.x_image[2] % packing.QUAD:
-        raise packing.NotProved(f"its input channels are no multiple of {packing.QUAD}")
-    return forward[1]
-
-
-def stream_step(layer: LinearInputGradient, stream: Value) -> int:
-    """Words of a layer's stream from four output channels to the next four."""
-    return stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)

@@ -95,6 +95,27 @@ def _fits_stack(layer: LinearInputGradient) -> bool:
     return scratch_bytes(layer) + (BLOCK_BYTES if layer.window.kernel == (1, 1) else 0) <= STACK_BYTES
 
 
+def stream_of_layer(node: Node, forward: tuple[Node, Value] | None) -> Value:
+    """The stream of the layer whose gradient this is, where the gradient can be computed from it. Raises NotProved.
+
+    forward: the layer with its kernel, and the stream of this; None where it has none.
+    """
+    layer = node.op
+    assert isinstance(layer, LinearInputGradient)
+    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd or forward[0].op.exact:
+        raise packing.NotProved("inference reads no stream of pairs")
+    if not set(node.inputs) <= {"g", "weights", *LORA}:
+        raise packing.NotProved("weights or gains of its layer are trained")
+    if layer.x_image[2] % packing.QUAD:
+        raise packing.NotProved(f"its input channels are no multiple of {packing.QUAD}")
+    return forward[1]
+
+
+def stream_step(layer: LinearInputGradient, stream: Value) -> int:
+    """Words of a layer's stream from four output channels to the next four."""
+    return stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
+
+
 def shared_input_gradient(
     node: Node, t: NodeTypes, values: Mapping[str, Value], forward: tuple[Node, Value] | None, on_stack: bool = False
 ) -> tuple[Node, list[Value], str]:
@@ -104,14 +125,9 @@ def shared_input_gradient(
     """
     layer = node.op
     assert isinstance(layer, LinearInputGradient)
-    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd or forward[0].op.exact:
-        raise packing.NotProved("inference reads no stream of pairs")
-    if not set(node.inputs) <= {"g", "weights", *LORA}:
-        raise packing.NotProved("weights or gains of its layer are trained")
+    stream = stream_of_layer(node, forward)
     if min(layer.window.pad) < 0:
         raise packing.NotProved("its window is cut")
-    if layer.x_image[2] % packing.QUAD:
-        raise packing.NotProved(f"its input channels are no multiple of {packing.QUAD}")
     if layer.shift not in (UNCALIBRATED, *SHIFTS):
         raise packing.NotProved(f"its sums are shifted by {layer.shift}")
     constant = values[node.inputs["weights"]].data
@@ -121,8 +137,6 @@ def shared_input_gradient(
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
     if on_stack and not _fits_stack(layer):
         raise packing.NotProved("sharing them takes more memory")
-    stream = forward[1]
-    step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
-    op = SharedInputGradient(layer, t.type("weights"), on_stack, step)
+    op = SharedInputGradient(layer, t.type("weights"), on_stack, stream_step(layer, stream))
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
     return replace(node, op=op, inputs=inputs), [stream], "" if is_single(layer) else SHARED
