@@ -47,31 +47,40 @@ static inline void copy_run(int8_t *to, const int8_t *from, int32_t length)
     for (; length >= 4; length -= 4, to += 4, from += 4) {
         kt_store_word(to, kt_load_word(from));
     }
-    for (; length > 0; length--) {
-        *to++ = *from++;
+    if (length & 2) {
+        memcpy(to, from, 2); /* one load and one store */
+        to += 2, from += 2;
+    }
+    if (length & 1) {
+        *to = *from;
     }
 }
 
-/* The values under a window in the order of the words, with the zero point in the border. line: values of a row of them. */
-static __attribute__((noinline)) void copy_patch(const kt_window *window, const kt_patch *patch, const int8_t *x, int32_t outside, int32_t line,
-                                                 int8_t *panel)
+/* The values under a window, so many, in the order of the words, with the zero point in the border. line, size: values of a row of those, and of
+ * all. */
+static __attribute__((noinline)) void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, int32_t values, int32_t line,
+                                                 int32_t size, int8_t *panel)
 {
     const int32_t length = patch->length, rows = patch->rows, spans = patch->spans;
     const int8_t *from = x + patch->x;
-    int8_t *to = panel + patch->w / patch->row_w * line + patch->w % patch->row_w;
+    int8_t *to = panel + (line == patch->row_w ? patch->w : patch->w / patch->row_w * line + patch->w % patch->row_w);
     int32_t row, span;
-    if (rows * spans * length < kt_kernel_size(window)) {
-        memset(panel, outside, (size_t)(window->kernel[KT_Y] * line));
+    if (rows * spans * length < values) {
+        memset(panel, outside, (size_t)size);
     }
-    if (length == 4 && spans == 1) { /* as of first layers, where a call for each takes longest */
+    if (spans > 1) {
+        for (row = 0; row < rows; row++) {
+            for (span = 0; span < spans; span++) {
+                copy_run(to + (row * line + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), length);
+            }
+        }
+    } else if (length == 4) { /* as of first layers */
         for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
             kt_store_word(to, kt_load_word(from));
         }
-        return;
-    }
-    for (row = 0; row < rows; row++) {
-        for (span = 0; span < spans; span++) {
-            copy_run(to + (row * line + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), length);
+    } else {
+        for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
+            copy_run(to, from, length);
         }
     }
 }
@@ -121,7 +130,7 @@ static int rounds_in_sum(const block *p)
     "ldrd r11, r12, [r8], #8\n\t" "smlad r7, r11, r9, r7\n\t" "smlad r7, r12, r10, r7\n\t"
 
 /* `positions` vectors; results `step` bytes apart. A vector lies in runs, of so many bytes of words, which are `jump` bytes apart behind one another;
- * from the end of a vector, and such a jump, it is `advance` bytes to the next. Returns not 0 where a value was limited: what SSAT or -127 makes of
+ * from the end of a vector it is `advance` bytes to the next. Returns not 0 where a value was limited: what SSAT or -127 makes of
  * it differs (the flag Q would say so too, but it takes an MSR to clear it). Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and
  * lr the words and the end of a run; on the stack u and positions. */
 static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, const int8_t *x, int32_t positions, int8_t *u, int32_t step)
@@ -147,11 +156,13 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "5:\n\t"
                      "cmp r8, lr\n\t"
                      "bne 4b\n\t"
-                     "ldr r9, [r0, %[jump]]\n\t"
                      "ldr r10, [r0, %[end]]\n\t"
-                     "add r1, r9\n\t"
                      "cmp r8, r10\n\t"
-                     "bne.w 6b\n\t"
+                     "beq 7f\n\t"
+                     "ldr r9, [r0, %[jump]]\n\t"
+                     "add r1, r9\n\t"
+                     "b.w 6b\n"
+                     "7:\n\t"
                      "ldr r9, [r0, %[shift]]\n\t"
                      "mov r10, #0x01010101\n\t"
                      "asr r4, r9\n\t" "asr r5, r9\n\t" "asr r6, r9\n\t" "asr r7, r9\n\t"
@@ -168,11 +179,13 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "ldr r9, [sp, #44]\n\t"
                      "str r5, [r11]\n\t"
                      "add r11, r11, r9\n\t"
-                     "ldr r9, [r0, %[advance]]\n\t"
                      "subs r12, r12, #1\n\t"
-                     "add r1, r1, r9\n\t"
+                     "beq 8f\n\t"
+                     "ldr r9, [r0, %[advance]]\n\t"
                      "strd r11, r12, [sp]\n\t"
-                     "bne.w 1b\n\t"
+                     "add r1, r1, r9\n\t"
+                     "b.w 1b\n"
+                     "8:\n\t"
                      "mov r0, r3\n\t"
                      "add sp, #8\n\t"
                      "pop {r4-r11, pc}\n\t"
@@ -201,15 +214,14 @@ static void project_inside(block *p, const kt_window *window, const kt_patch *pa
 {
     p->run = KT_WORDS_OF_VALUE * (int32_t)sizeof(uint32_t) * p->line;
     p->jump = patch->row_x - p->line;
-    p->advance = window->stride[KT_X] * window->input[KT_CHANNELS] - patch->rows * patch->row_x;
+    p->advance = window->stride[KT_X] * window->input[KT_CHANNELS] - (patch->rows - 1) * patch->row_x - p->line;
     p->lost |= project_fours(p, x + patch->x, positions, u, window->output[KT_CHANNELS]);
 }
 
 /* One position whose values the panel holds. */
 static void project_panel(block *p, const int8_t *panel, int8_t *u)
 {
-    p->run = (int32_t)sizeof(uint32_t) * (int32_t)(p->end - p->words);
-    p->jump = p->advance = 0;
+    p->run = KT_WORDS_OF_VALUE * (int32_t)sizeof(uint32_t) * p->size;
     p->lost |= project_fours(p, panel, 1, u, 0);
 }
 #endif
@@ -217,7 +229,7 @@ static void project_panel(block *p, const int8_t *panel, int8_t *u)
 static __attribute__((noinline)) void project_positions(const kt_down_projection_params *params, block *given, const int8_t *x, int8_t *u)
 {
     const kt_window *const window = &params->window;
-    const int32_t rank = window->output[KT_CHANNELS], size = given->size;
+    const int32_t rank = window->output[KT_CHANNELS], size = given->size, values = kt_kernel_size(window);
     int8_t panel[KT_MOST_VALUES];
     block p = *given;
     int32_t oy, ox;
@@ -247,7 +259,7 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
         for (ox = 0; ox < window->output[KT_X]; ox++, u += rank) {
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
 #ifdef __OPTIMIZE__
-            const int32_t inside = fours ? positions_inside(window, &patch, ox, p.line) : 0;
+            const int32_t inside = fours && p.line > KT_ROWS ? positions_inside(window, &patch, ox, p.line) : 0;
             if (inside > 0) {
                 project_inside(&p, window, &patch, x, inside, u);
                 ox += inside - 1;
@@ -255,7 +267,7 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
                 continue;
             }
 #endif
-            copy_patch(window, &patch, x, -params->input_offset, p.line, panel);
+            copy_patch(&patch, x, -params->input_offset, values, p.line, size, panel);
 #ifdef __OPTIMIZE__
             if (fours) {
                 project_panel(&p, panel, u);
