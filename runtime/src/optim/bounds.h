@@ -15,7 +15,7 @@
 #endif
 
 /* The largest magnitude of codes. */
-static inline int32_t kt_largest_code(const int8_t *value, int32_t count)
+static __attribute__((noinline, unused)) int32_t kt_largest_code(const int8_t *value, int32_t count)
 {
     int32_t largest = 0, i = 0;
 #if KT_MVE
@@ -42,7 +42,7 @@ static inline int32_t kt_largest_code(const int8_t *value, int32_t count)
 }
 
 /* Where a code has this magnitude, which one has. */
-static inline int32_t kt_place_of_code(const int8_t *value, int32_t magnitude)
+static __attribute__((noinline, unused)) int32_t kt_place_of_code(const int8_t *value, int32_t magnitude)
 {
     int32_t i = 0;
     while (value[i] != magnitude && value[i] != -magnitude) {

@@ -27,7 +27,7 @@ static inline float kt_block_moved(int32_t code, float unit, float kept, float s
 }
 
 /* The smallest exponent, within what the formats hold, that brings magnitudes up to `largest` within `limit`. */
-static inline int32_t kt_fitting_exponent(float largest, float limit)
+static __attribute__((noinline, unused)) int32_t kt_fitting_exponent(float largest, float limit)
 {
     return kt_minimum(kt_exponent_for(largest, limit, KT_LOWEST_EXPONENT), KT_HIGHEST_EXPONENT);
 }

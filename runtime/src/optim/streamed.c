@@ -12,6 +12,20 @@ void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const i
     kt_stream_bias(params, g, exponent, value, count, learning_rate);
 }
 
+static __attribute__((noinline)) float largest_moved(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
+                                                     const int8_t *remainder, float unit, float kept)
+{
+    float largest = 0.0f;
+    int32_t row, column, i = 0;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column++, i++) {
+            const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(s, row, column));
+            largest = kt_larger_magnitude(largest, kt_absolute(moved));
+        }
+    }
+    return largest;
+}
+
 #if KT_SOFT_FLOAT
 /* Steps of a row from a column on, a part at most; returns how many. */
 static int32_t steps_of(const kt_streamed *s, int32_t row, int32_t column, int32_t columns, float *steps)
@@ -109,21 +123,6 @@ KT_INLINE float moved_within(const kt_streamed *s, const kt_streamed_values *v, 
     return kt_block_moved(kt_master(v->value[i], v->remainder[i]), v->unit, v->kept, gradient * s->rate.value);
 }
 
-static float largest_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v)
-{
-    const int8_t *const x = s->x;
-    const int32_t columns = params->columns;
-    float largest = 0.0f;
-    int32_t row, column, i = 0;
-    for (row = 0; row < params->rows; row++) {
-        const int32_t g = s->g[row];
-        for (column = 0; column < columns; column++, i++) {
-            largest = kt_larger_magnitude(largest, kt_absolute(moved_within(s, v, i, g * (x[column] + s->offset))));
-        }
-    }
-    return largest;
-}
-
 /* factor: 2^-e of an exponent that brings all within +-KT_MASTER_LIMIT, which none is held to therefore. */
 static void move_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, float factor)
 {
@@ -148,7 +147,7 @@ static int within_limits(const kt_streamed_params *params, const kt_streamed *s,
         return 0;
     }
     if (!kt_streamed_exponent(params, s, v->value, v->remainder, v->unit, v->kept, &chosen, &factor)) {
-        const float largest = largest_within(params, s, v);
+        const float largest = largest_moved(params, s, v->value, v->remainder, v->unit, v->kept);
         chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
         factor = kt_power_of_two(-chosen);
         if (!(largest * factor <= (float)KT_MASTER_LIMIT)) {
@@ -163,16 +162,15 @@ static int within_limits(const kt_streamed_params *params, const kt_streamed *s,
 
 /* SGD on weights in 16 bits from the factors of their gradient: kt_weight_gradient of one position, kt_sgd and
  * kt_step_block16 in one. Three passes over the outer product: norm, largest moved value, 16-bit values, of which
- * the last is enough where bounds tell the others (bounds.h). */
+ * the second is not made where bounds tell what it finds (bounds.h). */
 void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
                          const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
                          const int32_t *count, const float *learning_rate)
 {
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
-    const kt_streamed s = kt_streamed_weights_of(params, g, x, power, *count, *learning_rate);
+    const kt_streamed s = kt_streamed_of(params, g, x, power, *count, *learning_rate);
     const float kept = kt_minus(1.0f, kt_decay_lost(params->decay, learning_rate));
     const float unit = kt_power_of_two(*value_exponent - 8);
-    float largest = 0.0f;
     float factor;
     int32_t chosen, row, column;
     int32_t i = 0;
@@ -188,15 +186,8 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
         }
     }
 #endif
-    for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < params->columns; column++, i++) {
-            const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(&s, row, column));
-            largest = kt_larger_magnitude(largest, kt_absolute(moved));
-        }
-    }
-    chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
+    chosen = kt_fitting_exponent(largest_moved(params, &s, value, remainder, unit, kept), (float)KT_MASTER_LIMIT);
     factor = kt_power_of_two(-chosen);
-    i = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
             const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(&s, row, column));

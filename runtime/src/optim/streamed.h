@@ -31,7 +31,7 @@ static inline float kt_streamed_sum(const kt_streamed *s, int32_t row, int32_t c
 }
 
 /* What the optimizer would leave in an accumulator. */
-static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t column)
+static __attribute__((noinline, unused)) float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t column)
 {
     return kt_times(kt_gradient_by(kt_streamed_sum(s, row, column), &s->factor), &s->rate);
 }
@@ -88,8 +88,8 @@ static inline kt_streamed_place kt_largest_product(const kt_streamed_params *par
     return place;
 }
 
-static inline float kt_streamed_magnitude(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder,
-                                          float unit, float kept, int32_t i)
+static __attribute__((noinline, unused)) float kt_streamed_magnitude(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
+                                                                     const int8_t *remainder, float unit, float kept, int32_t i)
 {
     const float step = kt_streamed_step(s, i / params->columns, i % params->columns);
     return kt_absolute(kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step));
@@ -109,37 +109,6 @@ static inline int kt_streamed_exponent(const kt_streamed_params *params, const k
     return kept >= 0.0f && step >= 0.0f && kt_exponent_between(kt_larger_magnitude(at_code, at_step), most, exponent, factor);
 }
 
-/* 1 in a build for size: the code of bounds is more than the time that they save. */
-#ifdef KT_SMALL
-enum { KT_WITHOUT_BOUNDS = 1 };
-#else
-enum { KT_WITHOUT_BOUNDS = 0 };
-#endif
-
-/* Products of norms below the clip by so much: what rounding adds to a sum of so many squares is less. */
-enum { KT_MOST_SQUARES = 1 << 19 };
-#define KT_NORM_MARGIN 1.05f
-
-/* Whether the norm of an outer product, which is the product of its factors' norms, may be larger than the clip. */
-static inline int kt_may_be_clipped(const kt_streamed_params *params, const kt_streamed *s)
-{
-    uint64_t g = 0, x = 0;
-    float norm;
-    int32_t i;
-    if (params->rows * params->columns > KT_MOST_SQUARES) {
-        return 1;
-    }
-    for (i = 0; i < params->rows; i++) {
-        g += (uint32_t)(s->g[i] * s->g[i]);
-    }
-    for (i = 0; i < params->columns; i++) {
-        const int32_t value = s->x[i] + s->offset;
-        x += (uint32_t)(value * value);
-    }
-    norm = kt_sqrt((float)g) * kt_sqrt((float)x) * kt_absolute(s->scale.value) * s->factor.value;
-    return !(norm * KT_NORM_MARGIN < params->clip);
-}
-
 static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
                                          int32_t exponent, int32_t count, float rate)
 {
@@ -150,22 +119,8 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
     s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
-    return s;
-}
-
-/* Reduces the gradient to the clip where its norm exceeds it. */
-static inline void kt_clip_streamed(const kt_streamed_params *params, kt_streamed *s)
-{
-    s->factor = kt_factor_of(kt_clipped_factor(s->factor.value, kt_norm_of(kt_streamed_squares(params, s)), params->clip));
-}
-
-/* The gradient of weights. */
-static inline kt_streamed kt_streamed_weights_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x, int32_t exponent, int32_t count,
-                                                 float rate)
-{
-    kt_streamed s = kt_streamed_of(params, g, x, exponent, count, rate);
-    if (params->clip > 0.0f && (KT_WITHOUT_BOUNDS || kt_may_be_clipped(params, &s))) {
-        kt_clip_streamed(params, &s);
+    if (params->clip > 0.0f) {
+        s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
     }
     return s;
 }
@@ -174,12 +129,9 @@ static inline kt_streamed kt_streamed_weights_of(const kt_streamed_params *param
 static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
                                   const int32_t *count, const float *learning_rate)
 {
-    kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
     const float lost = kt_decay_lost(params->decay, learning_rate);
     int32_t i;
-    if (params->clip > 0.0f) {
-        kt_clip_streamed(params, &s);
-    }
     for (i = 0; i < params->rows; i++) {
         value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
     }

@@ -97,17 +97,14 @@ static void kt_repack_left(const int32_t *from, int32_t *to, int32_t count, kt_n
     }
 }
 
-/* A tap of all channels, in rows of fours along the output or the input channels, whichever are more. next: words from four input channels to the
- * next four. */
+/* A tap of all channels, four input channels after the other. next: words from these to the next four. */
 static __attribute__((noinline)) void kt_repack_tap(const kt_repacking_params *params, const int32_t *from, int32_t *to, int32_t next)
 {
     const int32_t outputs = params->channels / KT_FOUR, inputs = params->depth / KT_FOUR;
     const kt_next_four along_outputs = {params->step, KT_FOUR}, along_inputs = {KT_FOUR, next};
-    const int wide = outputs > inputs;
-    const kt_next_four row = wide ? along_outputs : along_inputs, rows = wide ? along_inputs : along_outputs;
     int32_t i;
-    for (i = 0; i < (wide ? inputs : outputs); i++) {
-        kt_repack_fours(from + i * rows.from, to + i * rows.to, wide ? outputs : inputs, row);
+    for (i = 0; i < inputs && outputs > 0; i++) {
+        kt_repack_fours(from + i * KT_FOUR, to + i * next, outputs, along_outputs);
     }
     if (params->channels % KT_FOUR > 0) {
         kt_repack_left(from + outputs * params->step, to + KT_FOUR * outputs, inputs, along_inputs, params->channels % KT_FOUR);

@@ -47,12 +47,8 @@ static inline void copy_run(int8_t *to, const int8_t *from, int32_t length)
     for (; length >= 4; length -= 4, to += 4, from += 4) {
         kt_store_word(to, kt_load_word(from));
     }
-    if (length & 2) {
-        memcpy(to, from, 2); /* one load and one store */
-        to += 2, from += 2;
-    }
-    if (length & 1) {
-        *to = *from;
+    for (; length > 0; length--) {
+        *to++ = *from++;
     }
 }
 
@@ -63,24 +59,18 @@ static __attribute__((noinline)) void copy_patch(const kt_patch *patch, const in
 {
     const int32_t length = patch->length, rows = patch->rows, spans = patch->spans;
     const int8_t *from = x + patch->x;
-    int8_t *to = panel + (line == patch->row_w ? patch->w : patch->w / patch->row_w * line + patch->w % patch->row_w);
+    int8_t *to = panel + (patch->w + patch->w / patch->row_w * (line - patch->row_w));
     int32_t row, span;
     if (rows * spans * length < values) {
         memset(panel, outside, (size_t)size);
     }
-    if (spans > 1) {
-        for (row = 0; row < rows; row++) {
-            for (span = 0; span < spans; span++) {
-                copy_run(to + (row * line + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), length);
-            }
-        }
-    } else if (length == 4) { /* as of first layers */
-        for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
+    for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
+        if (length == 4 && spans == 1) { /* as of first layers */
             kt_store_word(to, kt_load_word(from));
+            continue;
         }
-    } else {
-        for (row = 0; row < rows; row++, from += patch->row_x, to += line) {
-            copy_run(to, from, length);
+        for (span = 0; span < spans; span++) {
+            copy_run(to + span * patch->span_w, from + span * patch->span_x, length);
         }
     }
 }
@@ -159,8 +149,7 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "ldr r10, [r0, %[end]]\n\t"
                      "cmp r8, r10\n\t"
                      "beq 7f\n\t"
-                     "ldr r9, [r0, %[jump]]\n\t"
-                     "add r1, r9\n\t"
+                     "ldr r9, [r0, %[jump]]\n\t" "add r1, r9\n\t"
                      "b.w 6b\n"
                      "7:\n\t"
                      "ldr r9, [r0, %[shift]]\n\t"
@@ -175,8 +164,7 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "sadd8 r5, r5, r10\n\t"
                      "eor r4, r11, r5\n\t"
                      "orr r3, r3, r4\n\t"
-                     "ldrd r11, r12, [sp]\n\t"
-                     "ldr r9, [sp, #44]\n\t"
+                     "ldrd r11, r12, [sp]\n\t" "ldr r9, [sp, #44]\n\t"
                      "str r5, [r11]\n\t"
                      "add r11, r11, r9\n\t"
                      "subs r12, r12, #1\n\t"
