@@ -120,7 +120,7 @@ def test_text_at_every_stage_round_trips(name: str, target: str) -> None:
 
 
 def test_what_a_slice_says_of_itself_round_trips() -> None:
-    graph = replace(model(), buffers="arena", shared=frozenset({"b.dx", "a.dx"}))
+    graph = replace(model(), buffers="arena", shared=frozenset({"b.dx", "a.dx"}), repacked=frozenset({"c.dx", "d.dx"}), repeated=frozenset({"d.dx"}))
     text = print_graph(graph)
     assert "buffers arena\nshared a.dx\nshared b.dx\n" in text and parse_graph(text) == graph
 

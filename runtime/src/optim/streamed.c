@@ -12,6 +12,7 @@ void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const i
     kt_stream_bias(params, g, exponent, value, count, learning_rate);
 }
 
+/* The largest magnitude of a moved value. */
 static __attribute__((noinline)) float largest_moved(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
                                                      const int8_t *remainder, float unit, float kept)
 {

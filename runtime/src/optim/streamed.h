@@ -88,6 +88,7 @@ static inline kt_streamed_place kt_largest_product(const kt_streamed_params *par
     return place;
 }
 
+/* The magnitude of moved value i. */
 static __attribute__((noinline, unused)) float kt_streamed_magnitude(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
                                                                      const int8_t *remainder, float unit, float kept, int32_t i)
 {

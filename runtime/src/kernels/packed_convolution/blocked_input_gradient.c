@@ -7,7 +7,8 @@
 
 enum { KT_BLOCK_PANEL = 192 }; /* words on the stack: six positions of 64 channels */
 
-/* Input channels from `first` on of the positions of a panel. */
+/* So many input channels, whose weights stand in the stream, of `count` positions that the panel holds. dx: the first channel of the first one;
+ * stride: bytes from position to position. */
 static inline void kt_block_of_channels(const kt_gradient_walk *walk, int8_t *dx, int32_t stride, int32_t count, int32_t channels)
 {
     const int32_t pairs = kt_channel_pairs(walk->from.window->output[KT_CHANNELS]);
@@ -18,6 +19,7 @@ static inline void kt_block_of_channels(const kt_gradient_walk *walk, int8_t *dx
     }
 }
 
+/* Panel and stream: room for the values of a block, and for the weights of a part. */
 static inline void kt_walk_blocks(const kt_blocked_input_gradient_params *params, const int8_t *g, int8_t *dx, int32_t *panel, int32_t *stream)
 {
     const kt_window *const window = &params->window;
