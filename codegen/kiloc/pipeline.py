@@ -43,6 +43,7 @@ from .lowering import (
 )  # fmt: skip
 from .optim import with_storage
 from .options import Options, check_options, check_streams
+from .passes.bounded_biases import with_bounded_biases
 from .passes.calibrate import calibrate
 from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
@@ -175,8 +176,9 @@ def _trainable(
     attached = whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
         narrowed = narrowed_training(attached, attached, options)
-        adapted = None if narrowed is None else replace(narrowed, graph=adapted_slice(narrowed.graph))
-        return base, stage("adapted", adapted_slice(whole)), adapted, options, None
+        whole = adapted_slice(whole)
+        narrowed = narrowed and narrowed.through(adapted_slice).through(partial(with_bounded_biases, whole=whole))
+        return base, stage("adapted", with_bounded_biases(whole)), narrowed, options, None
     whole = remember(with_storage(whole, options.storage), options)
     options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
     whole = prune(differentiate(whole, options.loss))
@@ -186,7 +188,9 @@ def _trainable(
         "calibrate", calibrate(whole, interp.run(whole, inputs, known=interp.Known(base, forward)), targets_of(whole, options, target, inputs))
     )
     new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)
-    return base, stage("schedule", schedule(whole, options)), narrowed_training(attached, whole, options), options, new_classes
+    narrowed = narrowed_training(attached, whole, options)
+    narrowed = narrowed and narrowed.through(partial(with_bounded_biases, whole=attached))
+    return base, stage("schedule", with_bounded_biases(schedule(whole, options))), narrowed, options, new_classes
 
 
 def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options) -> list[Slice]:

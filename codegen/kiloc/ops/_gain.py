@@ -1,15 +1,15 @@
 """A trained gain and its gradients: 1 + s[c] on the sum of a layer, its bias apart, as part of the requantisation.
 
-    gain[c] = 1 + code[c] 2^exponent, within [1/16, 2], in units of 2^-23
+    gain[c] = 1 + code[c] 2^exponent, within [1/8, 2], in units of 2^-23
     b'[c]   = saturate32(round(bias[c] / gain[c])), half up
     y[c]    = clamp(requantize(saturate32(sum[c] + b'[c]), M'[c], S'[c]) + z_y), M' 2^S' = M 2^S gain
 
 so that y is gain sum + bias in real numbers, as in Lian et al., "Scaling & Shifting Your Features" (2022), gamma x + beta. M' is M gain, rounded
 half up; where that leaves int32 it is half of it, and S' one more (`gained_multipliers`). Both are found once a call: a gain costs a layer nothing
 that grows with its positions, every kernel computes it, and a code of 0 leaves the layer as it was, bit for bit. A gain is never 0 nor negative:
-|b'| is at most 16 |bias|, and saturates from a bias of 2^27 on. To a kernel b' is a bias as any other, and what is proved for every int32 holds.
+|b'| is at most 8 |bias|, and saturates from a bias of 2^28 on. To a kernel b' is a bias as any other, and what is proved for every int32 holds.
 
-1 / gain is floor(2^47 / gain) in units of 2^-24, and so at most 2^28: its product with an int32 stays below 2^60.
+1 / gain is floor(2^47 / gain) in units of 2^-24, and so at most 2^27: its product with an int32 stays below 2^59.
 
     g'[p, c] = g[p, c] gain[c]                          towards delta and LoRA (`ApplyGain`); towards the input: in its pre-scale
     ds[c]    = sum_p g[p, c] (y_real[p, c] - b_real[c]) / gain[c]
@@ -39,7 +39,7 @@ GAIN_BITS = 23
 INVERSE_BITS = 24
 """Of 1 / gain."""
 
-SMALLEST_GAIN = 1 / 16
+SMALLEST_GAIN = 1 / 8
 LARGEST_GAIN = 2
 """Both powers of two. A gain that nears 0 would leave a bias in front of it without a bound, one without a limit the sums to the input."""
 

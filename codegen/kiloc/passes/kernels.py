@@ -19,7 +19,7 @@ from ..ops._merged import MERGED
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.backward.parameter_gradient import WeightGradient
-from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast._packing import MEMORY, BoundedValue, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.blocked_input_gradient import blocked_input_gradient, blocks_of
 from ..ops.fast.merged import Merged, merged
@@ -41,6 +41,7 @@ from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradien
 from ..ops.model.lora import DownProjection
 from ..ops.wide._layer import WideOp
 from ..ops.wide.conv_2d import WideLinear
+from .bounded_biases import bounds_of
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -85,7 +86,7 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     saving = (savings or {}).get(layer_of(node), 0)
     if saving == LAVISH:
         try:
-            chosen, values, slow = winograd_packed(node, node_types(graph, node), graph.values)
+            chosen, values, slow = winograd_packed(node, node_types(graph, node), _values(graph, node))
             return Choice(chosen, tuple(values), slow)
         except NotProved:
             saving = 0
@@ -99,11 +100,20 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     if node.name in graph.shared and MERGED not in node.inputs:
         return _shared(graph, node, target, savings, saving)
     try:
-        chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
+        chosen, values, slow = packers[saving](node, node_types(graph, node), _values(graph, node))
     except NotProved as reason:
         return Choice(node, (), str(reason))
     slower = saving > 0 and not getattr(chosen.op, "on_stack", False)
     return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
+
+
+def _values(graph: Graph, node: Node) -> Mapping[str, Value]:
+    """Values that a node may read, with what bounds its bias."""
+    bounds = bounds_of(graph, node.inputs["bias"]) if isinstance(node.op, Linear | DepthwiseConv2D) else None
+    if bounds is None:
+        return graph.values
+    bias = graph.values[node.inputs["bias"]]
+    return {**graph.values, bias.name: BoundedValue(bias.name, bias.type, bias.kind, by=bounds)}
 
 
 def repacking_forms(graph: Graph, node: Node, target: str) -> int:

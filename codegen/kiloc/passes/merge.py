@@ -33,6 +33,7 @@ from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 from ..ops.model.svdf import Svdf
+from .bounded_biases import bounded_state, without_bounded_biases
 
 Arrays = Mapping[str, NDArray[Any]]
 Real = NDArray[np.float64]
@@ -43,6 +44,7 @@ WEIGHT_ADDENDS = ("lora_u", "delta", "gain")
 
 def merge(graph: Graph, state: Arrays) -> Graph:
     """The frozen graph that computes, to within rounding, what an inference graph computes with this state. Raises CompileError."""
+    graph, state = without_bounded_biases(graph), bounded_state(graph, state)
     values: dict[str, Value] = {}
     nodes: list[Node] = []
     for node in graph.phase("forward"):

@@ -20,7 +20,7 @@ in memory), and in layers that a loss reads, which are not masked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +65,10 @@ class NarrowedTraining:
 
     graph: Graph
     limits: tuple[Limits, ...]
+
+    def through(self, change: Callable[[Graph], Graph]) -> NarrowedTraining:
+        """The same of a graph that is changed."""
+        return replace(self, graph=change(self.graph))
 
 
 def why_channels_stay(options: Options) -> str:

@@ -10,6 +10,7 @@ from ..ir.verify import total_macs
 from ..ops._merged import MERGED
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..passes.bounded_biases import without_bounded_biases
 from ..passes.channel_bounds import channel_bounds, read_by_a_loss
 from ..passes.narrowed_training import why_channels_stay
 from ..passes.slices import inference_slice
@@ -23,7 +24,7 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
     results, or inputs. MACs of one sample; weights: int8 elements. limited: channels that an adapter may not move. stay: layers with channels that
     are constant in the frozen model and not removed, and why.
     """
-    before, after = inference_slice(c.graph), inference_slice(c.reduced)
+    before, after = (inference_slice(without_bounded_biases(graph)) for graph in (c.graph, c.reduced))
     decays = c.options.train and bool(c.options.methods) and c.options.optimizer.weight_decay > 0
     parts, sizes = {"before": before, "after": after}, {"macs": total_macs, "weights": _weights}
     bounds, layers = channel_bounds(before, decays), _layers(before)

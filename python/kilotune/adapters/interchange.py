@@ -25,6 +25,7 @@ from kiloc import CompileError, ir
 from kiloc.emit import entries_of, state_layout
 from kiloc.ir import Graph, Node, node_types
 from kiloc.ops import Gru, Linear, exponent_for, output_scales
+from kiloc.passes import without_bounded_biases
 
 from ..building import Build
 from ..devices.data import quantize
@@ -82,7 +83,7 @@ def _biases(graph: Graph) -> dict[str, NDArray[np.float64]]:
 
 def export_peft(build: Build, adapter: Adapter, folder: str | os.PathLike[str]) -> None:
     """Write the LoRA weights and biases of an adapter as a PEFT folder. CompileError where it has other trained values, which PEFT cannot say."""
-    graph = inference_graph(build)
+    graph = without_bounded_biases(inference_graph(build))
     state, layers, units = adapter_state(build, graph, adapter), _layers(graph), _biases(graph)
     other = sorted({e.role for e in adapter.entries} - {"bias", "lora_a", "lora_b"})
     if other or not layers:
@@ -136,7 +137,7 @@ def import_peft(build: Build, folder: str | os.PathLike[str], calibration: Array
 
     calibration: inputs [N, ...] like those to come (float, or int8 as it is). CompileError names what does not fit.
     """
-    graph, where = inference_graph(build), os.fspath(folder)
+    graph, where = without_bounded_biases(inference_graph(build)), os.fspath(folder)
     tensors, config = _read(Path(folder))
     layers, units = _layers(graph), _biases(graph)
     state: Arrays = {v.name: np.array(v.data) for v in graph.state()}

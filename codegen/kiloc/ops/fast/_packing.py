@@ -6,7 +6,7 @@ layer takes a kernel that needs no such proof.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from ...ir.operator import NodeTypes
 from ...ir.types import TensorType
 from .._gain import GAIN_BITS, SMALLEST_GAIN, gained_multipliers
 from .._merged import MERGED, sum_bounds
+from ..paging.bounded_channels import BoundedChannels
 
 QUAD = 4
 """Channels that a product computes at once."""
@@ -159,6 +160,23 @@ def check_total(bounds: tuple[Ints, Ints]) -> None:
         raise NotProved(f"sums reach {worst:,}, above 2^23")
 
 
+@dataclass(frozen=True, eq=False)
+class BoundedValue(Value):
+    """A bias that `by` makes."""
+
+    by: BoundedChannels = field(default_factory=BoundedChannels)
+
+
+def bias_of(bias: Value, gain: bool = False) -> Ints | BoundedChannels | None:
+    """What is known of a layer's bias: the values of a frozen one in front of no gain, bounds, or nothing."""
+    if isinstance(bias, BoundedValue):
+        return bias.by
+    if gain or bias.kind != "constant":
+        return None
+    assert bias.data is not None
+    return bias.data.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Epilogues:
     """The short form of every channel's requantisation: words [channels, 3], and what the bias takes in addition."""
@@ -223,25 +241,56 @@ class Start:
     words: Ints
 
 
-def start(q: Requantization, weights: Ints, bounds: tuple[Ints, Ints], zero_point: int, bias: Ints | None, gain: bool = False) -> Start:
-    """Of a layer with weights [channels, K]; bounds: of its sums; bias: None where it is trained. gain: has one. Raises NotProved."""
+def start(
+    q: Requantization, weights: Ints, bounds: tuple[Ints, Ints], zero_point: int, bias: Ints | BoundedChannels | None, gain: bool = False
+) -> Start:
+    """Of a layer with weights [channels, K]; bounds: of its sums; bias: None where it is trained or behind a gain, or what bounds it. gain: has
+    one. Raises NotProved."""
     low, high = bounds
     fold, limit = -zero_point * weights.sum(1), 0
-    if gain:
-        check_gain(q)
-    if bias is None:
-        limit = bias_limit(q.with_gain(SMALLEST_GAIN) if gain else q, low, high)
-        if gain and (int((low + limit).min()) <= 0 or int((high - limit).max()) >= 0):
-            raise NotProved("sums of a limited bias may have either sign")  # of one sign they stay at their clamp under a larger gain
-        short = epilogues(q, low - limit, high + limit)
-        if short.added.any():
-            raise NotProved("a trained bias of a channel with two results")
-    else:
+    if isinstance(bias, np.ndarray):
         short = epilogues(q, low + bias, high + bias)
         fold = fold + bias + short.added
+    else:
+        limit, short, start_from = _of_trained(q, low, high, bias, gain)
+        fold = fold + start_from
     words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
     words[: len(weights)] = short.words
-    return Start("fold" if bias is None else "bias", whole_quads(fold), limit, words)
+    return Start("bias" if isinstance(bias, np.ndarray) else "fold", whole_quads(fold), limit, words)
+
+
+def _of_trained(q: Requantization, low: Ints, high: Ints, bounded: BoundedChannels | None, gain: bool) -> tuple[int, Epilogues, Ints]:
+    """The limit of a trained bias, the short forms of its channels, and what their sums start from beside it. Channels with bounds have no gain."""
+    limit = LARGEST_SUM - worst_sum(low, high)
+    known, held = np.zeros(len(low), bool), np.zeros(len(low), bool)
+    least, most = np.full(len(low), -limit), np.full(len(low), limit)
+    if bounded is not None:
+        chosen = list(bounded.chosen)
+        least[chosen], most[chosen] = bounded.low, bounded.high
+        known[chosen] = True
+        held = known & (least == most)
+    if gain:
+        check_gain(q, known)
+    free = np.where(known, ~held & ((least < -limit) | (most > limit)), unbounded(q, low, high, gain))
+    if limit <= 0 or free.any():
+        raise NotProved(f"a trained bias of channel {int(free.argmax())} has no bound")
+    usual = low[~known] + limit, high[~known] - limit
+    if gain and (usual[0].min(initial=1) <= 0 or usual[1].max(initial=-1) >= 0):
+        raise NotProved("sums of a limited bias may have either sign")  # of one sign they stay at their clamp under a larger gain
+    short = epilogues(q, low + least, high + most)
+    if short.added[~held].any():
+        raise NotProved("a trained bias of a channel with two results")
+    return limit, short, np.where(held, short.added + least - np.clip(least, -limit, limit), 0)
+
+
+def worst_sum(low: Ints, high: Ints) -> int:
+    """The greatest magnitude."""
+    return int(np.maximum(np.abs(low), np.abs(high)).max())
+
+
+def unbounded(q: Requantization, low: Ints, high: Ints, gain: bool) -> NDArray[np.bool_]:
+    """Channels whose results are not all at a clamp where a trained bias is beyond what leaves sums within 24 bits."""
+    return _free(q.with_gain(SMALLEST_GAIN) if gain else q, low, high, LARGEST_SUM - worst_sum(low, high))
 
 
 CODE_BITS = 13
@@ -271,9 +320,14 @@ def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Int
     return Start("fold" if bias is None else "bias", whole_quads(fold), most if bias is None else 0, words), limit
 
 
-def check_gain(q: Requantization) -> None:
-    """With any gain every channel has a short form, of one shift less where the gain doubles its multiplier."""
-    short = np.isin(-q.shift, SHIFTS) & np.isin(-q.shift - 1, SHIFTS)
+def takes_gain(q: Requantization) -> NDArray[np.bool_]:
+    """Channels that have a short form with any gain, of one shift less where the gain doubles their multiplier."""
+    return np.isin(-q.shift, SHIFTS) & np.isin(-q.shift - 1, SHIFTS)
+
+
+def check_gain(q: Requantization, without: NDArray[np.bool_]) -> None:
+    """Every channel takes a gain, but those without one."""
+    short = takes_gain(q) | without
     if not short.all():
         channel = int((~short).argmax())
         raise NotProved(f"channel {channel} is shifted by {-int(q.shift[channel])}, which leaves a gain no room")
@@ -315,19 +369,6 @@ def short_result(words: Ints, sums: Ints, half_up: bool) -> Ints:
     multiplier, addend, shift = words.T
     negative = 0 if half_up else np.where(sums < 0, 128, 0)
     return np.asarray(np.clip((((sums * 256 * multiplier) >> 32) + addend - negative) >> shift, -128, 127))
-
-
-def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:
-    """The largest L for which every sum of a product in [low, high] and a bias beyond +-L gives what it gives with +-L.
-
-    Raises NotProved where a result is not at its clamp there.
-    """
-    worst = int(np.maximum(np.abs(low), np.abs(high)).max())
-    limit = LARGEST_SUM - worst
-    free = _free(q, low, high, limit)
-    if limit <= 0 or free.any():
-        raise NotProved(f"a trained bias of channel {int(free.argmax())} has no bound")
-    return limit
 
 
 def _free(q: Requantization, low: Ints, high: Ints, limit: int) -> NDArray[np.bool_]:

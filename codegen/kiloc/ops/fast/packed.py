@@ -377,7 +377,7 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     weights = constant.astype(np.int64)
     q = requantization(layer, t)
     rows, z = weights.reshape(channels, -1), t.type("x").zero_point
-    start = packing.start(q, rows, packing.sum_range(rows, z), z, frozen(values[node.inputs["bias"]]))
+    start = packing.start(q, rows, packing.sum_range(rows, z), z, packing.bias_of(values[node.inputs["bias"]]))
     form = "winograd_relu" if packing.rounds_half_up(q) else "winograd_any"
     op = PackedLinear(layer, t.type("weights"), form, start.limit)
     stream = packing.as_stream(np.concatenate([winograd.words(weights), start.words.reshape(channels // packing.QUAD, -1)], 1))
@@ -405,7 +405,7 @@ def _requantized(
     form = "relu" if packing.rounds_half_up(q) else "any"
     if _one_row(op.layer, t, weights) and not (panels and t.has("lora_u")):
         form = f"row_{form}"
-    bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
+    bias, z = packing.bias_of(values[node.inputs["bias"]], t.has("gain")), t.type("x").zero_point
     if t.has("lora_u"):
         start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
         op = replace(op, form=f"lora_{form}", limit=start.limit, addend_limit=addend_limit)
@@ -417,10 +417,3 @@ def _requantized(
     inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
     return replace(node, op=op, inputs=inputs), added
 
-
-def frozen(bias: Value) -> NDArray[np.int64] | None:
-    """The values of a frozen bias, None of a trained one."""
-    if bias.kind != "constant":
-        return None
-    assert bias.data is not None
-    return bias.data.astype(np.int64)

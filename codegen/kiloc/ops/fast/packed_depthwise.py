@@ -21,7 +21,7 @@ from .._window import Window
 from ..model.conv_2d import Conv2D
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
-from .packed import frozen, packed, packed_on_stack
+from .packed import packed, packed_on_stack
 
 BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
 """Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
@@ -191,7 +191,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    z, bias = t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]])
+    z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])

@@ -22,7 +22,7 @@ from .._merged import MERGED, widest
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
-from .packed import LORA_OPERANDS, PackedLinear, frozen, requantization
+from .packed import LORA_OPERANDS, PackedLinear, requantization
 
 LEAST, MOST = -(2**20), 2**20 - 1
 """Of a sum that is one of three in two words."""
@@ -230,7 +230,7 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     op, slow = TripleLinear(layer, t.type("weights"), "sums", chunk=chunk), ""
     if not (t.has("lora_u") and t.has("gain")):
         q, (_, y), addend_limit = requantization(layer, t), layer.images(t), 0
-        bias = None if t.has("gain") else frozen(values[node.inputs["bias"]])
+        bias = packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
         try:
             if t.has("lora_u"):
                 start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])

@@ -19,7 +19,6 @@ from .._gain import GAIN_OPERANDS
 from .._merged import MERGED, widest
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
-from .packed import frozen
 from .packed_depthwise import PackedDepthwise, as_convolution
 from .triple import FEWER_VALUES, chunks_hold, triple
 
@@ -119,7 +118,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
         raise packing.NotProved("sums reach 2^20")
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    z, bias = t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]])
+    z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
     height = t.result().shape[1]
     op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)

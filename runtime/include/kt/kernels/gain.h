@@ -15,7 +15,7 @@ typedef struct {
     int32_t channels;
 } kt_apply_gain_params;
 
-/* A gain of channel c is 1 + code[c] * 2^exponent within [1/16, 2]. Where kernels ask for gain and gain_exponent, gain holds the codes,
+/* A gain of channel c is 1 + code[c] * 2^exponent within [1/8, 2]. Where kernels ask for gain and gain_exponent, gain holds the codes,
  * gain_exponent one value. */
 
 /* result[p, c] = saturate8(shift_round(g[p, c] * m[c], 14)), m[c] the gain in units of 2^-14: g * gain with the scale of g. In place on g. */

@@ -1,6 +1,6 @@
 /* gain.h: a trained gain of each channel, in a layer's requantisation and in the pre-scale of its gradients.
  *
- *     gain = 1 + code * 2^exponent, within [1/16, 2]; multiplier' * 2^shift' = multiplier * 2^shift * gain
+ *     gain = 1 + code * 2^exponent, within [1/8, 2]; multiplier' * 2^shift' = multiplier * 2^shift * gain
  *     bias' = saturate32(round(bias / gain)), half up
  *
  * so that the gain multiplies the sums of a layer, and not its bias. A code of 0 changes nothing. */
@@ -37,7 +37,7 @@ static inline int32_t kt_gain_factor(const kt_gain *gain, int32_t channel)
 {
     const int32_t one = INT32_C(1) << KT_GAIN_BITS;
     const int32_t moved = kt_shift_round(gain->codes[channel], -(kt_minimum(gain->exponent, 0) + KT_GAIN_BITS));
-    return kt_clamp(moved + one, one / 16, 2 * one);
+    return kt_clamp(moved + one, one / 8, 2 * one);
 }
 
 /* The same in units of 2^-14. */
@@ -46,7 +46,7 @@ static inline int32_t kt_backward_factor(const kt_gain *gain, int32_t channel)
     return kt_shift_round(kt_gain_factor(gain, channel), KT_GAIN_BITS - KT_BACKWARD_BITS);
 }
 
-/* A bias in front of a gain, in units of 2^-23. 2^47 / factor is at most 2^28, and takes three divisions of 32 bits: what is left of one is
+/* A bias in front of a gain, in units of 2^-23. 2^47 / factor is at most 2^27, and takes three divisions of 32 bits: what is left of one is
  * below 2^24. */
 static inline int32_t kt_bias_before_gain(int32_t bias, int32_t factor)
 {

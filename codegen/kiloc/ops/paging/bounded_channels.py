@@ -1,0 +1,65 @@
+"""A trained bias or gain as its layer reads it: some channels keep within bounds, so that the layer has a fast kernel:
+`passes/bounded_biases.py`.
+
+    y[c] = clip(x[c], low[i], high[i]) where c is chosen[i], else x[c]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...ir.kernel_call import Argument, KernelCall, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType
+from .some_channels import MOST_CHANNELS
+
+SYMBOLS = {"int32": "kt_bound_channels_s32", "int8": "kt_bound_channels_s8"}
+
+
+@register
+@dataclass(frozen=True)
+class BoundedChannels(Op):
+    """x: int32 or int8 [channels]. chosen: ascending. low, high: of each of them; of a channel that is held they are the same."""
+
+    mnemonic: ClassVar[str] = "bounded_channels"
+
+    chosen: tuple[int, ...] = (0,)
+    low: tuple[int, ...] = (0,)
+    high: tuple[int, ...] = (0,)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (TensorType(t.type("x").shape, t.type("x").dtype),)
+
+    def check(self, t: NodeTypes) -> str | None:
+        x = t.type("x")
+        if x.dtype not in SYMBOLS or len(x.shape) != 1 or x.size > MOST_CHANNELS:
+            return f"{x} is neither a bias nor a gain"
+        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, x.size), strict=True))
+        ordered = len(self.chosen) == len(self.low) == len(self.high) and all(a <= b for a, b in zip(self.low, self.high, strict=True))
+        return None if ascending and ordered else f"has no bounds for channels of {x}"
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return (self.bounded(e.array("x")),)
+
+    evaluate_real = evaluate
+
+    def bounded(self, values: Array) -> Array:
+        """Those of all channels, in a copy."""
+        y, chosen = values.copy(), list(self.chosen)
+        y[chosen] = np.clip(values[chosen], self.low, self.high)
+        return y
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        x = t.type("x")
+        fields = {
+            "channels": x.size,
+            "count": len(self.chosen),
+            "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16)),
+            "low": Table("low", "int32_t", np.array(self.low, np.int32)),
+            "high": Table("high", "int32_t", np.array(self.high, np.int32)),
+        }
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall(SYMBOLS[x.dtype], "kt_bounded_channels_params", fields, arguments, source="kernels/parameter/bounded_channels.c")
