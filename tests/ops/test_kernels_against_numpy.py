@@ -48,6 +48,7 @@ from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
+from kiloc.ops.paging.bounded_channels import BoundedChannels
 from kiloc.ops.paging.pooled_sums import AverageOfSums, ChannelSums
 from kiloc.ops.paging.some_channels import AddChannels, TakeChannels
 from kiloc.ops.paging.write_rows import WriteRows
@@ -313,6 +314,17 @@ def some_channels(r: Rng) -> Case:
     return Case(TakeChannels(**fields), {"x": TensorType(shape, dtype)}, {"x": r.integers(-128, 128, shape).astype(dtype)})
 
 
+def bounded_channels(r: Rng) -> Case:
+    """Of a bias and of a gain's codes: some channels, one of them or all, between bounds or held."""
+    count, dtype = int(r.integers(1, 40)), pick(r, "int8", "int32")
+    chosen = np.flatnonzero(r.random(count) < pick(r, 0.1, 0.5, 1.0)) if r.random() < 0.9 else np.array([count - 1])
+    ends = np.sort(r.integers(-100, 100, (2, chosen.size)) if dtype == "int8" else r.integers(-(2**31), 2**31, (2, chosen.size)), 0)
+    ends[1] = np.where(r.random(chosen.size) < 0.3, ends[0], ends[1])
+    op = BoundedChannels(*(tuple(int(i) for i in part) for part in (chosen, *ends)))
+    x = r.integers(-128, 128, count) if dtype == "int8" else r.integers(-(2**31), 2**31, count)
+    return Case(op, {"x": TensorType((count,), dtype)}, {"x": x.astype(dtype)})
+
+
 def gradient_of_sums(r: Rng) -> Case:
     """Whole numbers up to 2^24, or of a total of int32, in place, or added to an accumulator."""
     size, bits, dtype = int(r.integers(1, 40)), *pick(r, (24, "float32"), (31, "int32"))
@@ -438,8 +450,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, 16)
         for f in (
             lora_inner, lora_inner_rows, channel_sums,
-            write_rows, clear_gradient, some_channels, gradient_of_sums, total_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
-            save_mask, apply_mask, gradient_sum,
+            write_rows, clear_gradient, some_channels, bounded_channels, gradient_of_sums, total_of_sums, bias_gradient, channel_moments,
+            mask_gradient, mask_of_int16, save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

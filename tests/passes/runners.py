@@ -17,6 +17,7 @@ from kiloc.ir.graph import Graph
 from kiloc.lowering import fit, offload_least, order_inference, order_training, place, with_long_kernels_cut, with_shared_weights
 from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
 from kiloc.options import Options
+from kiloc.passes.bounded_biases import with_bounded_biases, without_bounded_biases
 from kiloc.passes.by_position import by_position
 from kiloc.passes.calibrate import calibrate
 from kiloc.passes.channel_bounds import channel_bounds
@@ -101,6 +102,8 @@ PASSES: Mapping[str, Pass] = {
     "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "with_moments": Pass(with_moments, "results"),
+    "with_bounded_biases": Pass(with_bounded_biases),
+    "without_bounded_biases": Pass(without_bounded_biases),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
     "on_fewer_channels": Pass(_on_fewer_channels),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from gradients.graphs import Maker
 
@@ -40,22 +42,41 @@ def with_dead_channels(graph: Graph, seed: int, share: float) -> Graph:
     return graph.with_values(values)
 
 
-def mobilenet(seed: int = 3, share: float = 0.45) -> Graph:
+def with_small_multipliers(graph: Graph, seed: int, share: float) -> Graph:
+    """A share of each layer's channels with weights of scales far below the others', and a bias as before."""
+    rng = np.random.default_rng(seed)
+    values: list[Value] = []
+    for node in graph.nodes:
+        if not isinstance(node.op, Linear | DepthwiseConv2D):
+            continue
+        weights, bias = (graph.values[node.inputs[o]] for o in ("weights", "bias"))
+        assert bias.data is not None and weights.type.quantization is not None
+        far = np.where(rng.random(bias.data.size) < share, rng.integers(8, 22, bias.data.size), 0)
+        far[int(rng.integers(far.size))] = 0  # the largest scale stays
+        scales = tuple(float(np.float32(s)) for s in np.broadcast_to(np.array(weights.type.channel_scales), far.shape) * 2.0**-far)
+        axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
+        type_ = replace(weights.type, quantization=replace(weights.type.quantization, scale=scales, axis=axis))
+        start = np.clip(bias.data.astype(np.int64) * 2**far, -(2**30), 2**30).astype(np.int32)
+        values += [replace(weights, type=type_), replace(bias, data=start)]
+    return graph.with_values(values)
+
+
+def mobilenet(seed: int = 3, activation: str = "relu6") -> Graph:
     """A stem, four depthwise separable blocks, a global pool and a head, with dead channels in all but the head: 16x16x3 in, 3 classes out."""
     m = Maker("mobile", (1, 16, 16, 3), seed)
     same, half = Window((3, 3), (1, 1), (1, 1, 1, 1)), Window((3, 3), (2, 2), (0, 0, 1, 1))
-    y = m.conv("input", "stem", 8, half, "relu6")
+    y = m.conv("input", "stem", 8, half, activation)
     for i, (channels, window) in enumerate(((16, same), (32, half), (32, same), (64, half))):
-        y = m.depthwise(y, f"spread_{i}", 1, window, "relu6")
-        y = m.conv(y, f"mix_{i}", channels, Window((1, 1)), "relu6")
+        y = m.depthwise(y, f"spread_{i}", 1, window, activation)
+        y = m.conv(y, f"mix_{i}", channels, Window((1, 1)), activation)
     y = m.op(y, "pool", AveragePool2D(Window((2, 2), (2, 2))), (1, 1, 1, 64))
     y = m.op(y, "flat", Reshape((1, 64)), (1, 64))
     y = m.dense(y, "logits", 3)
     return m.finish(m.op(y, "classes", Softmax(), (1, 3), 1 / 256, -128))
 
 
-def mobilenet_with_dead_channels(seed: int = 3, share: float = 0.45) -> Graph:
-    whole = mobilenet(seed)
+def mobilenet_with_dead_channels(seed: int = 3, share: float = 0.45, activation: str = "relu6") -> Graph:
+    whole = mobilenet(seed, activation)
     dead = with_dead_channels(whole, seed, share)
     head = {k: v for k, v in whole.values.items() if k.startswith("logits.")}
     return dead.with_values(head.values())

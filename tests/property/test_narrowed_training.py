@@ -18,6 +18,7 @@ from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import total_macs
+from kiloc.ops.paging.bounded_channels import BoundedChannels
 from kiloc.optim import SGD, Adam, Lion
 from kiloc.options import AdapterOptions, Options
 from kiloc.passes import channel_bounds, narrowed_training
@@ -28,7 +29,7 @@ from kiloc.report.channels import constant_channels
 from kilotune import toolchain
 from kilotune.adapters import Adapter
 
-from .dead_channels import SATURATED, extremes, mobilenet, mobilenet_with_dead_channels, with_dead_channels
+from .dead_channels import SATURATED, extremes, mobilenet, mobilenet_with_dead_channels, with_dead_channels, with_small_multipliers
 from .graphs import graphs
 
 pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
@@ -110,6 +111,16 @@ def test_a_mobilenet_keeps_its_bits_and_takes_fewer_products(method: str) -> Non
     assert c.context.base_hash == usual.context.base_hash and c.context.layout == usual.context.layout and not usual.limits
     assert c.context.adapter is not None and usual.context.adapter is not None
     assert replace(c.context.adapter, limits=()) == usual.context.adapter
+
+
+@pytest.mark.parametrize("method", ["biases", "ScaleShift"])
+def test_bounds_of_biases_are_those_of_all_channels(method: str) -> None:
+    """A layer that lost the channel with the widest sums bounds the biases of the others as the whole one does."""
+    graph = with_small_multipliers(mobilenet_with_dead_channels(5, activation="relu"), 2, 0.2)
+    c = compiled(graph, METHODS[method], optimizer=SGD(lr=0.5))
+    whole, reduced = ([n.op for n in g.nodes if isinstance(n.op, BoundedChannels)] for g in (c.graph, c.reduced))
+    assert len(whole) >= 4 and sum(len(op.chosen) for op in reduced) < sum(len(op.chosen) for op in whole)
+    check_bits(c, extremes(graph, 2)[:4])
 
 
 def test_options_that_go_with_it() -> None:

@@ -416,4 +416,3 @@ def _requantized(
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
     inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
     return replace(node, op=op, inputs=inputs), added
-
