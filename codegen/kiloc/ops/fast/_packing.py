@@ -297,12 +297,13 @@ CODE_BITS = 13
 """A product of two codes that is shifted to the right is within 2^13."""
 
 
-def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None, rank: int) -> tuple[Start, int]:
+def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Ints | BoundedChannels | None, rank: int) -> tuple[Start, int]:
     """The same of a layer with LoRA, whose addend is a part of what sums start from, and a limit of the addend. Raises NotProved.
 
     Beyond either limit a result is at its clamp: under an addend that is limited whatever the bias is within its limit, and under a bias that is
     limited whatever an addend is that was shifted to the right. Where both are beyond, the kernel limits their sum.
     """
+    assert not isinstance(bias, BoundedChannels), "a layer with LoRA keeps any bias"
     low, high = sum_range(weights, zero_point)
     right, room = rank << CODE_BITS, LARGEST_SUM - int(np.maximum(np.abs(low), np.abs(high)).max())
     most = 3 * room // 8 if bias is None else int(np.abs(bias).max())

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...ir.kernel_call import Argument, KernelCall, Table
+from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
 from .some_channels import MOST_CHANNELS
@@ -54,7 +54,7 @@ class BoundedChannels(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x = t.type("x")
-        fields = {
+        fields: dict[str, Field] = {
             "channels": x.size,
             "count": len(self.chosen),
             "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16)),
