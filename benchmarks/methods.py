@@ -27,6 +27,7 @@ from kiloc.peft import Method
 MODELS = {
     "ic_resnet8": "ResNet-8",
     "person_detect": "person_detect",
+    "mcunet_vww": "MCUNet, VWW",
     "ad01": "AD autoencoder",
     "sww": "Streaming wake word",
     "micro_speech": "micro_speech",

@@ -34,7 +34,7 @@ from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.paging.bounded_channels import BoundedChannels
 from ..ops.paging.some_channels import MOST_CHANNELS, TakeChannels
 
-LEAST_ROOM = 32
+LEAST_ROOM = 64
 """Codes of a result either way that a trained bias which keeps within bounds can add."""
 
 UNMERGED = ("lora_u", "delta")

@@ -38,6 +38,7 @@ from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
+from ..ops.paging.bounded_channels import BoundedChannels
 from ..ops.update.storage_step import BIAS_LIMIT
 
 MONOTONE = (Add, AveragePool2D, Maximum, MaxPool2D, Mean, Minimum, Pad, Requantize, Reshape, Transpose)
@@ -71,6 +72,8 @@ def channel_bounds(graph: Graph, decays: bool | None = None) -> dict[str, Bounds
     found = {name: anything(graph.type(name)) for name in graph.model_inputs}
     unmasked = set[str]() if decays is None else read_by_a_loss(graph)
     for node in graph.phase("forward"):
+        if isinstance(node.op, BoundedChannels):  # of what is trained
+            continue
         results = [name for name in node.outputs if graph.type(name).dtype in RANGES]
         known = all(v in found or graph.values[v].kind == "constant" for v in node.inputs.values())
         for name in results:

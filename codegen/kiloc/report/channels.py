@@ -1,4 +1,5 @@
-"""Channels of which nothing is left: proved to hold one value for every input, and folded into the layers that read them."""
+"""Channels of which nothing is left: proved to hold one value for every input, and folded into the layers that read them; and those whose trained
+biases keep within bounds."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ..ir.verify import total_macs
 from ..ops._merged import MERGED
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.paging.bounded_channels import BoundedChannels
 from ..passes.bounded_biases import without_bounded_biases
 from ..passes.channel_bounds import channel_bounds, read_by_a_loss
 from ..passes.narrowed_training import why_channels_stay
@@ -44,6 +46,17 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
             _stay(c, before, {n.name: int(bounds[n.outputs[0]].constant.sum()) for n in layers}, {e["layer"]: e["removed"] for e in entries})
         ),
     }
+
+
+def bounded_biases(c: Compilation) -> list[dict[str, Any]]:
+    """Layers of which some trained biases keep within bounds, and how many of these channels are held where training starts."""
+    made = ((n, n.op) for n in c.reduced.nodes if isinstance(n.op, BoundedChannels))
+    readers = {node.inputs["bias"]: node.name for node in _layers(c.reduced)}
+    return [
+        {"layer": readers[node.outputs[0]], "channels": len(op.chosen), "held": sum(a == b for a, b in zip(op.low, op.high, strict=True))}
+        for node, op in made
+        if node.outputs[0] in readers
+    ]
 
 
 def _stay(c: Compilation, graph: Graph, proved: Mapping[str, int], removed: Mapping[str, int]) -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ def render_text(report: dict[str, Any]) -> str:
     lines += _stack(report.get("stack"))
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
     lines += _sliced(report.get("sliced_step"))
-    lines += _channels(report["constant_channels"]) + _kernels(report["kernels"])
+    lines += _channels(report["constant_channels"]) + _bounds(report.get("bounded_biases", [])) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
@@ -112,6 +112,14 @@ def _channels(channels: dict[str, Any]) -> list[str]:
     saved = ", ".join(f"{what} {channels[f'{what}_before']:,} -> {channels[f'{what}_after']:,}" for what in ("macs", "weights"))
     removed = f"{channels['removed']:,} removed of {channels['of']:,} ({channels['constant']:,} hold one value)"
     return [f"{'channels':<{WIDTH}}{removed}, {saved.replace('macs', 'MACs')}"]
+
+
+def _bounds(layers: list[dict[str, Any]]) -> list[str]:
+    """Trained biases that keep within bounds; nothing where there are none."""
+    if not layers:
+        return []
+    channels, held = (sum(layer[part] for layer in layers) for part in ("channels", "held"))
+    return [f"{'biases':<{WIDTH}}of {channels:,} channels of small multipliers in {len(layers)} layers keep within bounds, {held:,} of them are held"]
 
 
 def _sliced(sliced: dict[str, Any] | None) -> list[str]:
