@@ -48,7 +48,7 @@ from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
-from kiloc.ops.paging.bounded_channels import BoundedChannels
+from kiloc.ops.paging.bounded_channels import BoundedChannels, ClearChannels
 from kiloc.ops.paging.pooled_sums import AverageOfSums, ChannelSums
 from kiloc.ops.paging.some_channels import AddChannels, TakeChannels
 from kiloc.ops.paging.write_rows import WriteRows
@@ -315,9 +315,12 @@ def some_channels(r: Rng) -> Case:
 
 
 def bounded_channels(r: Rng) -> Case:
-    """Of a bias and of a gain's codes: some channels, one of them or all, between bounds or held."""
-    count, dtype = int(r.integers(1, 40)), pick(r, "int8", "int32")
+    """Of a bias and of a gain's codes: some channels, one of them or all, between bounds or held; and of the gradient of these."""
+    count, dtype = int(r.integers(1, 40)), pick(r, "int8", "int32", "float32")
     chosen = np.flatnonzero(r.random(count) < pick(r, 0.1, 0.5, 1.0)) if r.random() < 0.9 else np.array([count - 1])
+    if dtype == "float32":
+        gradient = {"accumulator": r.standard_normal(count).astype(np.float32)}
+        return Case(ClearChannels(tuple(map(int, chosen))), {"accumulator": TensorType((count,), dtype)}, gradient)
     ends = np.sort(r.integers(-100, 100, (2, chosen.size)) if dtype == "int8" else r.integers(-(2**31), 2**31, (2, chosen.size)), 0)
     ends[1] = np.where(r.random(chosen.size) < 0.3, ends[0], ends[1])
     op = BoundedChannels(*(tuple(int(i) for i in part) for part in (chosen, *ends)))

@@ -9,7 +9,8 @@ channel would leave its whole layer a slow kernel, on every core and for every b
   provided that the result is one value, or two neighbouring ones, for every input: such a channel says nothing about the input, and what its
   bias does is done by those of the layers behind it.
 
-In a layer with a gain, which makes multipliers smaller and biases in front of it larger, the gain of such a channel is held at 1.
+In a layer with a gain, which makes multipliers smaller and biases in front of it larger, the gain of such a channel is held at 1. What is held has no
+gradient.
 
 This is a part of what a layer computes, the same on every core and in every build of a model and its methods. Layers with LoRA or a delta that is
 not merged, with other clamps, and those in which a channel takes neither, keep any bias, and their kernel.
@@ -31,7 +32,7 @@ from ..ops._activation import clamp_range
 from ..ops.fast import _packing as packing
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.paging.bounded_channels import BoundedChannels
+from ..ops.paging.bounded_channels import BoundedChannels, ClearChannels
 from ..ops.paging.some_channels import MOST_CHANNELS, TakeChannels
 
 LEAST_ROOM = 64
@@ -46,13 +47,15 @@ def with_bounded_biases(graph: Graph, whole: Graph | None = None) -> Graph:
 
     whole: the same with all channels, which the bounds are of, where the graph has fewer.
     """
-    values, nodes = dict[str, Value](), list[Node]()
+    values, nodes, held = dict[str, Value](), list[Node](), dict[str, tuple[int, ...]]()
     layers = {} if whole is None else {node.name: node for node in whole.phase("forward")}
     for node in graph.nodes:
         bounds = None
         if node.phase == "forward" and isinstance(node.op, Linear | DepthwiseConv2D):
             bounds = _bounds(graph, node) if whole is None else _bounds(whole, layers[node.name])
         for operand, bound in (bounds or {}).items():
+            trained = (node if whole is None else layers[node.name]).inputs[operand]
+            held[trained] = tuple(c for c, low, high in zip(bound.chosen, bound.low, bound.high, strict=True) if low == high)
             kept = bound if whole is None else _of_taken(graph, node.inputs[operand], bound)
             if kept.chosen:
                 read, bounded = node.inputs[operand], f"{node.name}.{operand}.bounded"
@@ -60,13 +63,29 @@ def with_bounded_biases(graph: Graph, whole: Graph | None = None) -> Graph:
                 nodes.append(Node(bounded, kept, {"x": read}, (bounded,), origin=node.origin))
                 node = replace(node, inputs={**node.inputs, operand: bounded})
         nodes.append(node)
-    return graph.with_values(values.values()).with_nodes(nodes) if values else graph
+    return graph.with_values(values.values()).with_nodes(_without_gradients(graph, nodes, held)) if held else graph
+
+
+def _without_gradients(graph: Graph, nodes: list[Node], held: Mapping[str, tuple[int, ...]]) -> list[Node]:
+    """The nodes, and behind the last that adds to a gradient, one that clears it for the channels that are held. An update that needs no gradient
+    in memory moves what is held; no layer reads it."""
+    gradients = {p.values["accumulator"]: (p.name, held.get(p.values["value"], ())) for p in graph.parameters if "accumulator" in p.values}
+    last = {v: i for i, node in enumerate(nodes) if node.phase == "backward" for v in node.updates if v in gradients and gradients[v][1]}
+    found = list[Node]()
+    for i, node in enumerate(nodes):
+        found.append(node)
+        for v in node.updates:
+            if last.get(v) == i:
+                name, channels = gradients[v]
+                found.append(Node(f"{name}.held", ClearChannels(channels), {"accumulator": v}, (), (v,), "backward"))
+    return found
 
 
 def without_bounded_biases(graph: Graph) -> Graph:
     """The graph whose layers read what is trained as it is."""
     read = {node.outputs[0]: node.inputs["x"] for node in graph.nodes if isinstance(node.op, BoundedChannels)}
-    kept = [replace(n, inputs={o: read.get(v, v) for o, v in n.inputs.items()}) for n in graph.nodes if not isinstance(n.op, BoundedChannels)]
+    others = (node for node in graph.nodes if not isinstance(node.op, BoundedChannels | ClearChannels))
+    kept = [replace(node, inputs={o: read.get(v, v) for o, v in node.inputs.items()}) for node in others]
     return replace(graph, values={k: v for k, v in graph.values.items() if k not in read}).with_nodes(kept) if read else graph
 
 

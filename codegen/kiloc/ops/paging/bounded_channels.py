@@ -2,6 +2,8 @@
 `passes/bounded_biases.py`.
 
     y[c] = clip(x[c], low[i], high[i]) where c is chosen[i], else x[c]
+
+What is held has no gradient, so that updates leave it where it is.
 """
 
 from __future__ import annotations
@@ -63,3 +65,36 @@ class BoundedChannels(Op):
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
         return KernelCall(SYMBOLS[x.dtype], "kt_bounded_channels_params", fields, arguments, source="kernels/parameter/bounded_channels.c")
+
+
+@register
+@dataclass(frozen=True)
+class ClearChannels(Op):
+    """accumulator[c] = 0 for the chosen channels, ascending: those that are held."""
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "clear_channels"
+    operands: ClassVar[tuple[str, ...]] = ("accumulator",)
+
+    chosen: tuple[int, ...] = (0,)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return ()
+
+    def check(self, t: NodeTypes) -> str | None:
+        whole = t.type("accumulator")
+        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, whole.size), strict=True))
+        return None if ascending and len(whole.shape) == 1 and whole.size <= MOST_CHANNELS else f"{whole} has no such channels"
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return ()
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        cleared = np.array(e.array("accumulator"))
+        cleared[list(self.chosen)] = 0
+        return {"accumulator": cleared}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {"count": len(self.chosen), "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16))}
+        arguments = (Argument(n.inputs["accumulator"]),)
+        return KernelCall("kt_clear_channels", "kt_clear_channels_params", fields, arguments, source="kernels/parameter/bounded_channels.c")

@@ -46,6 +46,15 @@ typedef struct {
 void kt_bound_channels_s32(const kt_bounded_channels_params *params, const int32_t *x, int32_t *y);
 void kt_bound_channels_s8(const kt_bounded_channels_params *params, const int8_t *x, int8_t *y);
 
+/* chosen: `count` of the channels, in ascending order. */
+typedef struct {
+    int32_t count;
+    const int16_t *chosen;
+} kt_clear_channels_params;
+
+/* accumulator[c] = 0 where c is chosen: what is held has no gradient. */
+void kt_clear_channels(const kt_clear_channels_params *params, float *accumulator);
+
 /* scale: real value of one unit of the sums, without the exponents. */
 typedef struct {
     int32_t positions;

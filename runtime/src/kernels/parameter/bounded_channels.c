@@ -1,4 +1,4 @@
-/* A trained bias or gain of which some channels keep within bounds. */
+/* A trained bias or gain of which some channels keep within bounds, and the gradient of those that are held. */
 #include <string.h>
 
 #include "kt/kernels/parameter.h"
@@ -21,5 +21,13 @@ void kt_bound_channels_s8(const kt_bounded_channels_params *params, const int8_t
     for (i = 0; i < params->count; i++) {
         int8_t *const one = &y[params->chosen[i]];
         *one = (int8_t)kt_clamp(*one, params->low[i], params->high[i]);
+    }
+}
+
+void kt_clear_channels(const kt_clear_channels_params *params, float *accumulator)
+{
+    int32_t i;
+    for (i = 0; i < params->count; i++) {
+        accumulator[params->chosen[i]] = 0.0f;
     }
 }
