@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from golden.reference import tiny
 from gradients.graphs import every_operator, residual
-from property.dead_channels import mobilenet_with_dead_channels
+from property.dead_channels import mobilenet, mobilenet_with_dead_channels, with_small_multipliers
 
 import kilotune as kt
 from kiloc.autodiff import GradientBuilder
@@ -130,6 +130,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "inference": (tiny(), Options()),
         "training": (every_operator(), Options(methods=(capped, kt.BiasOnly()), optimizer=kt.Adam(), offload="all", front=True)),
         "channels": (mobilenet_with_dead_channels(), Options(methods=(last,))),
+        "bounds": (with_small_multipliers(mobilenet(5, "relu"), 2, 0.2), Options(methods=(kt.BiasOnly(),))),
         "named": (tiny(), Options(class_names=("low", "middle", "high"))),
         "features": (tiny(), Options(features=LogMel(samples=64, window=32, hop=32, bands=4, low=0.0, high=8000.0))),
         "adapters": (tiny(), Options(methods=(last,), train=False)),
