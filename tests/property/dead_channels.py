@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from gradients.graphs import Maker
 
-from kiloc.ir.graph import Graph, Value
+from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ops._window import Window
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.average_pool_2d import AveragePool2D
@@ -19,14 +20,18 @@ SATURATED = 2**24
 """A bias beside which no product counts."""
 
 
+def layers_of(graph: Graph) -> Iterator[tuple[Node, Value, Value]]:
+    """Its layers with their weights and biases."""
+    for node in graph.nodes:
+        if isinstance(node.op, Linear | DepthwiseConv2D):
+            yield node, graph.values[node.inputs["weights"]], graph.values[node.inputs["bias"]]
+
+
 def with_dead_channels(graph: Graph, seed: int, share: float) -> Graph:
     """A share of each layer's channels made constant, in one of three ways: no weights, a bias far below or above, weights that nobody reads."""
     rng = np.random.default_rng(seed)
     values: list[Value] = []
-    for node in graph.nodes:
-        if not isinstance(node.op, Linear | DepthwiseConv2D):
-            continue
-        weights, bias = (graph.values[node.inputs[o]] for o in ("weights", "bias"))
+    for node, weights, bias in layers_of(graph):
         assert weights.data is not None and bias.data is not None
         w, b = np.array(weights.data), np.array(bias.data)
         by_channel = w[0].transpose(2, 0, 1) if isinstance(node.op, DepthwiseConv2D) else w
@@ -46,10 +51,7 @@ def with_small_multipliers(graph: Graph, seed: int, share: float) -> Graph:
     """A share of each layer's channels with weights of scales far below the others', and a bias as before."""
     rng = np.random.default_rng(seed)
     values: list[Value] = []
-    for node in graph.nodes:
-        if not isinstance(node.op, Linear | DepthwiseConv2D):
-            continue
-        weights, bias = (graph.values[node.inputs[o]] for o in ("weights", "bias"))
+    for node, weights, bias in layers_of(graph):
         assert bias.data is not None and weights.type.quantization is not None
         far = np.where(rng.random(bias.data.size) < share, rng.integers(8, 22, bias.data.size), 0)
         far[int(rng.integers(far.size))] = 0  # the largest scale stays

@@ -5,9 +5,9 @@ difference: a bias that leaves no room for the sum has the result at its clamp. 
 channel would leave its whole layer a slow kernel, on every core and for every bias that it ever has. So a trained bias of such a channel
 
 - keeps within what leaves the sum room, where that is at least `LEAST_ROOM` of a result and twice what it starts from;
-- or, where the multiplier is so small that no 24 bits are a step of the result, or where the bias starts beyond that, is held where it starts,
-  provided that the result is one value, or two neighbouring ones, for every input: such a channel says nothing about the input, and what its
-  bias does is done by those of the layers behind it.
+- or, where the multiplier is too small for that or the bias starts beyond it, is held where it starts, provided that the result is one value, or
+  two neighbouring ones, for every input: such a channel says next to nothing about the input, and what its bias does is done by those of the layers
+  behind it.
 
 In a layer with a gain, which makes multipliers smaller and biases in front of it larger, the gain of such a channel is held at 1. What is held has no
 gradient.
