@@ -33,10 +33,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "ops"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from cases import TRAINED
 from gradients.graphs import Maker
+from property.dead_channels import with_small_multipliers
 from property.mixtures import ELSEWHERE, TABLES, mixture
 
 MOST_MACS = 30_000_000
 """Of a real model: larger ones take the interpreter minutes."""
+SMALL_MULTIPLIERS = 0.3
+"""Of chains and networks, those in which some channels have scales far below the others'."""
 STRIDED = ((1, 1), (1, 1), (1, 1), (2, 2), (2, 1), (1, 2))
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 17, 24, 32, 33, 40)
 
@@ -59,6 +62,8 @@ def drawn(rng: np.random.Generator, files: Sequence[Path]) -> tuple[str, kt.Mode
         if model is not None:
             return path.name, model
     made = MAKERS[kind if kind in MAKERS else "chain"](rng)
+    if kind in ("chain", "network") and rng.random() < SMALL_MULTIPLIERS:
+        made = with_small_multipliers(made, int(rng.integers(1 << 20)), 0.2)
     return kind, kt.Model(Path(f"{made.name}.tflite"), simplify(made))
 
 
