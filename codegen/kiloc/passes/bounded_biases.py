@@ -29,6 +29,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops._activation import clamp_range
+from ..ops._merged import MERGED
 from ..ops.fast import _packing as packing
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
@@ -132,7 +133,7 @@ def _bounds(graph: Graph, node: Node) -> dict[str, BoundedChannels]:
     sums = packing.bounds_of(t, weights, t.type("x").zero_point)
     if q.clamp != (-128, 127) or packing.worst_sum(*sums) >= packing.LARGEST_SUM:
         return {}
-    found = list(_of_channels(q, sums, bias.data.astype(np.int64), t.has("gain")))
+    found = list(_of_channels(q, sums, bias.data.astype(np.int64), t.has("gain"), t.has(MERGED)))
     chosen = [(c, bounds) for c, bounds in found if bounds is not None]
     if not found or len(chosen) < len(found):
         return {}
@@ -142,9 +143,9 @@ def _bounds(graph: Graph, node: Node) -> dict[str, BoundedChannels]:
 
 
 def _of_channels(
-    q: packing.Requantization, sums: tuple[packing.Ints, packing.Ints], start: packing.Ints, gain: bool
+    q: packing.Requantization, sums: tuple[packing.Ints, packing.Ints], start: packing.Ints, gain: bool, merged: bool
 ) -> Iterator[tuple[int, tuple[int, int] | None]]:
-    """Channels that need bounds, and these; None of one that none help."""
+    """Channels that need bounds, and these; None of one that none help. merged: weights are trained, and nothing else can be added to sums."""
     low, high = sums
     limit = packing.LARGEST_SUM - packing.worst_sum(low, high)
     free = packing.unbounded(q, low, high, gain) | (gain & ~packing.takes_gain(q))
@@ -153,16 +154,17 @@ def _of_channels(
         if -int(q.shift[c]) in packing.SHIFTS and abs(bias) <= limit // 2 and limit * step >= LEAST_ROOM:
             yield c, (-limit, limit)
         else:
-            yield c, (bias, bias) if _is_still(q.of(c), low[[c]] + bias, high[[c]] + bias) else None
+            still = _is_still(q.of(c), low[[c]] + bias, high[[c]] + bias, merged) and not (merged and abs(bias) > limit)
+            yield c, (bias, bias) if still else None
 
 
-def _is_still(q: packing.Requantization, low: packing.Ints, high: packing.Ints) -> bool:
+def _is_still(q: packing.Requantization, low: packing.Ints, high: packing.Ints, merged: bool) -> bool:
     """Whether a channel whose sums are in [low, high] has one result or two, and a short form for them."""
     first, last = (int(q.result(sums)[0]) for sums in (low, high))
     if last - first > 1:
         return False
     try:
-        packing.epilogues(q, low, high)
+        short = packing.epilogues(q, low, high)
     except packing.NotProved:
         return False
-    return True
+    return not (merged and short.added.any())

@@ -242,18 +242,26 @@ class Start:
 
 
 def start(
-    q: Requantization, weights: Ints, bounds: tuple[Ints, Ints], zero_point: int, bias: Ints | BoundedChannels | None, gain: bool = False
+    q: Requantization,
+    weights: Ints,
+    bounds: tuple[Ints, Ints],
+    zero_point: int,
+    bias: Ints | BoundedChannels | None,
+    gain: bool = False,
+    merged: bool = False,
 ) -> Start:
     """Of a layer with weights [channels, K]; bounds: of its sums; bias: None where it is trained or behind a gain, or what bounds it. gain: has
-    one. Raises NotProved."""
+    one. merged: its weights are made in each call, with what their sums start from. Raises NotProved."""
     low, high = bounds
     fold, limit = -zero_point * weights.sum(1), 0
     if isinstance(bias, np.ndarray):
         short = epilogues(q, low + bias, high + bias)
         fold = fold + bias + short.added
     else:
-        limit, short, start_from = _of_trained(q, low, high, bias, gain)
-        fold = fold + start_from
+        limit, short, beside = _of_trained(q, low, high, bias, gain)
+        if merged and beside.any():
+            raise NotProved("a bias is held beyond its limit, and the weights are trained")
+        fold = fold + beside
     words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
     words[: len(weights)] = short.words
     return Start("bias" if isinstance(bias, np.ndarray) else "fold", whole_quads(fold), limit, words)

@@ -410,7 +410,7 @@ def _requantized(
         start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
         op = replace(op, form=f"lora_{form}", limit=start.limit, addend_limit=addend_limit)
     else:
-        start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
+        start = packing.start(q, weights, bounds, z, bias, t.has("gain"), t.has(MERGED))
         op = replace(op, form=form, limit=start.limit)
     words = (packing.exact_words if op.exact else packing.paired_words)(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))

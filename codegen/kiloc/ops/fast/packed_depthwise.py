@@ -192,7 +192,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
-    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
+    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])

@@ -235,7 +235,7 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
             if t.has("lora_u"):
                 start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
             else:
-                start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
+                start = packing.start(q, weights, bounds, z, bias, t.has("gain"), t.has(MERGED))
         except packing.NotProved as reason:
             slow = str(reason)
         else:

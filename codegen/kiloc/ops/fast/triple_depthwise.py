@@ -119,7 +119,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
-    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
+    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     height = t.result().shape[1]
     op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)
     channels = len(weights)
