@@ -29,6 +29,7 @@ from kiloc.ops.backward.parameter_gradient import ParameterGradient
 from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD, with_accumulators
 from kiloc.options import Options
+from kiloc.passes.bounded_biases import without_bounded_biases
 from kiloc.passes.calibrate import real_gradients
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 
@@ -81,7 +82,7 @@ def moved_state(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
 def check(graph: Graph, methods: tuple[Method, ...], loss: str | Loss, x: Any, y: Any, draw: int = 1) -> None:
     """draw: of the state."""
     c = compiled(graph, methods, loss, x, y)
-    whole, rng = c.graph, np.random.default_rng(draw)
+    whole, rng = without_bounded_biases(c.graph), np.random.default_rng(draw)  # whose gradients are those of any bias
     state = moved_state(whole, rng)
     chosen = slice(0, SAMPLES)
     inputs = {whole.inputs[0]: x[chosen]}

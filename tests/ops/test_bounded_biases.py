@@ -110,6 +110,6 @@ def test_a_layer_within_bounds_has_a_fast_kernel_of_its_meaning(library: Library
             np.testing.assert_array_equal(meaning(kernel), meaning(trained))
             if isinstance(kernel.op, FAST):
                 found["in a fast kernel"] += 1
-                if kind != "merged":  # whose weights generated code makes: tests/e2e/test_bounded_biases.py
+                if kind != "merged":  # whose weights generated code makes: tests/e2e/test_bounded_biases_on_devices.py
                     check(library, kernel)
     assert found["no longer slow"] > SEEDS // 6 and found["in a fast kernel"] > SEEDS // 2, found

@@ -10,7 +10,7 @@ static inline float kt_float_gain(int8_t code, float step)
 {
     const float moved = (float)code * step;
     const float gain = 1.0f + moved;
-    return gain < 0.0625f ? 0.0625f : gain > 2.0f ? 2.0f : gain;
+    return gain < 0.125f ? 0.125f : gain > 2.0f ? 2.0f : gain;
 }
 
 static inline float kt_gain_step(int8_t exponent)
