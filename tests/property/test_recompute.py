@@ -186,3 +186,11 @@ def test_some_values_wait_in_slow_memory_and_others_are_computed_again() -> None
     sample = {"input": extremes(graph, 1)[:1], "label": np.array([1], np.int32)}
     losses = [interp.train_step(part, sample, state)["loss.value"] for part, state in zip((usual.train.graph, c.train.graph), states, strict=True)]
     assert losses[0] == losses[1] and all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_what_waits_in_slow_memory_is_not_computed_again_in_slices() -> None:
+    """A step in slices whose long kernels are cut is fitted a second time, when values wait in slow memory already."""
+    c = compile_graph(mobilenet(), Options(methods=(BiasOnly(),), slice_instructions=20_000, offload="all", ram=3048), "0")
+    assert c.train is not None and c.context.sliced
+    waiting = {v.name for v in c.train.graph.values.values() if v.kind == "offloaded"}
+    assert waiting and not any(AGAIN.search(n.name) and waiting & set(n.outputs) for n in c.train.graph.nodes)

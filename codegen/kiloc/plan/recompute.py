@@ -113,7 +113,8 @@ class Recomputations:
         self.outside = outside
         self.align = align
         kept = part.streams()  # a state that has moved on gives other values
-        self.candidates = [v for v in saved_values(part) if v not in outside and not kept]
+        moved = {v.name for v in part.values.values() if v.kind == "offloaded"}  # takes nothing of the arena
+        self.candidates = [v for v in saved_values(part) if v not in outside and v not in moved and not kept]
         self._scratch = {n.name: scratch(n) for n in part.nodes}
         self._walks: dict[tuple[frozenset[str], bool], Walk] = {}
         self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
