@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops._activation import clamp_range
 from ..ops._merged import MERGED
 from ..ops.fast import _packing as packing
+from ..ops.fast.packed import requantization
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.paging.bounded_channels import BoundedChannels, ClearChannels
@@ -128,8 +128,7 @@ def _bounds(graph: Graph, node: Node) -> dict[str, BoundedChannels]:
         return {}
     weights = constant.astype(np.int64)
     weights = weights.reshape(-1, weights.shape[3]).T if isinstance(op, DepthwiseConv2D) else weights.reshape(len(weights), -1)
-    multiplier, shift = op.multipliers(t)
-    q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(op.activation, t.result()))
+    q = requantization(op, t)
     sums = packing.bounds_of(t, weights, t.type("x").zero_point)
     if q.clamp != (-128, 127) or packing.worst_sum(*sums) >= packing.LARGEST_SUM:
         return {}

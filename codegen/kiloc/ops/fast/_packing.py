@@ -154,8 +154,7 @@ def bounds_of(t: NodeTypes, weights: Ints, zero_point: int) -> tuple[Ints, Ints]
 
 def check_total(bounds: tuple[Ints, Ints]) -> None:
     """Sums of 24 bits."""
-    low, high = bounds
-    worst = np.maximum(np.abs(low), np.abs(high)).max()
+    worst = worst_sum(*bounds)
     if worst > LARGEST_SUM:
         raise NotProved(f"sums reach {worst:,}, above 2^23")
 
@@ -292,7 +291,7 @@ def _of_trained(q: Requantization, low: Ints, high: Ints, bounded: BoundedChanne
 
 
 def worst_sum(low: Ints, high: Ints) -> int:
-    """The greatest magnitude."""
+    """The greatest magnitude of any channel's sums in [low, high]."""
     return int(np.maximum(np.abs(low), np.abs(high)).max())
 
 
@@ -313,7 +312,7 @@ def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Int
     """
     assert not isinstance(bias, BoundedChannels), "a layer with LoRA keeps any bias"
     low, high = sum_range(weights, zero_point)
-    right, room = rank << CODE_BITS, LARGEST_SUM - int(np.maximum(np.abs(low), np.abs(high)).max())
+    right, room = rank << CODE_BITS, LARGEST_SUM - worst_sum(low, high)
     most = 3 * room // 8 if bias is None else int(np.abs(bias).max())
     limit = room - most
     beyond = min(limit - most, limit - right, *([most - right] if bias is None else []))

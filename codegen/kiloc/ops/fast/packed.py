@@ -28,6 +28,7 @@ from .._sums import addend, addend_multipliers, exact_matmul
 from .._window import Window
 from ..model._linear import Linear
 from ..model.conv_2d import Conv2D
+from ..model.depthwise_conv_2d import DepthwiseConv2D
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
 from . import _winograd as winograd
@@ -321,7 +322,7 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(found, op=replace(op, on_stack=True)), added, slow
 
 
-def requantization(layer: Linear, t: NodeTypes) -> packing.Requantization:
+def requantization(layer: Linear | DepthwiseConv2D, t: NodeTypes) -> packing.Requantization:
     multiplier, shift = layer.multipliers(t)
     return packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
 

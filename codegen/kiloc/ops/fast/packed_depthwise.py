@@ -14,14 +14,13 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
-from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_factor, summed_bias
 from .._merged import MERGED
 from .._window import Window
 from ..model.conv_2d import Conv2D
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
-from .packed import packed, packed_on_stack
+from .packed import packed, packed_on_stack, requantization
 
 BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
 """Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
@@ -189,8 +188,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
-    multiplier, shift = layer.multipliers(t)
-    q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+    q = requantization(layer, t)
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)

@@ -14,11 +14,11 @@ from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
-from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS
 from .._merged import MERGED, widest
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
+from .packed import requantization
 from .packed_depthwise import PackedDepthwise, as_convolution
 from .triple import FEWER_VALUES, chunks_hold, triple
 
@@ -116,8 +116,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     if not chunks_hold(widest(weights) if t.has(MERGED) else weights, weights.shape[1]):
         raise packing.NotProved("sums reach 2^20")
-    multiplier, shift = layer.multipliers(t)
-    q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+    q = requantization(layer, t)
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     height = t.result().shape[1]
