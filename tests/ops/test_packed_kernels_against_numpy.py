@@ -24,6 +24,7 @@ from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.packed import PackedLinear, packed, packed_on_stack, winograd_packed, with_packed_delta
 from kiloc.ops.fast.packed_depthwise import band_rows, packed_depthwise
 from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.passes.kernels import choose
 
@@ -51,12 +52,27 @@ def repacked(case: Case, packer: Packer, trained: bool = False) -> tuple[Case, s
 
 
 def in_form(case: Case, r: Rng, relu: bool) -> Case:
-    """The case with a result whose clamp is all of int8: a ReLU from -128 on, or no activation."""
+    """The case with a result whose clamp is all of int8: a ReLU from -128 on, some of whose multipliers may be above a half, or no activation."""
     (y,) = case.results
     assert y.quantization is not None
     zero_point = -128 if relu else y.zero_point
     name = "relu" if relu else "none"
-    return replace(case, op=replace(case.op, activation=name), results=(replace(y, quantization=replace(y.quantization, zero_point=zero_point)),))  # type: ignore[call-arg]
+    case = replace(case, op=replace(case.op, activation=name), results=(replace(y, quantization=replace(y.quantization, zero_point=zero_point)),))  # type: ignore[call-arg]
+    return with_large_multipliers(case, r.spawn(1)[0]) if relu else case
+
+
+def with_large_multipliers(case: Case, r: Rng) -> Case:
+    """In one case of three some channels, or all, have scales that are up to 2^14 times as large, as those whose few weights are small, and biases
+    that are as much smaller."""
+    weights, bias = case.types["weights"], case.arrays["bias"]
+    if r.random() > 0.3:
+        return case
+    assert weights.quantization is not None
+    larger = np.where(r.random(bias.size) < pick(r, 0.2, 1), r.integers(0, pick(r, 4, 14), bias.size), 0)
+    scales = tuple(float(s) for s in np.broadcast_to(np.array(weights.quantization.scale), bias.size) * 2.0**larger)
+    axis = len(weights.shape) - 1 if isinstance(case.op, DepthwiseConv2D) else 0
+    weights = replace(weights, quantization=replace(weights.quantization, scale=scales, axis=axis))
+    return replace(case, types={**case.types, "weights": weights}, arrays={**case.arrays, "bias": bias >> larger.astype(np.int32)})
 
 
 def with_dead_channels(case: Case, r: Rng) -> Case:
@@ -385,14 +401,13 @@ def test_short_requantisation_at_every_sum() -> None:
     """Ties and ends among all sums within the bound, for shifts of both ends and both ways to round."""
     sums = np.arange(-packing.LARGEST_SUM, packing.LARGEST_SUM + 1, 7)
     r = np.random.default_rng(3)
-    for shift in (1, 2, 9, 16):
-        for zero_point in (-128, 0, 127):
-            multiplier = np.array([pick(r, 2**30, 2**31 - 1, int(r.integers(2**30, 2**31)))])
-            q = packing.Requantization(multiplier, np.array([-shift]), zero_point, (-128, 127))
-            low = np.array([-packing.LARGEST_SUM])
-            words = packing.epilogues(q, low, -low).words
-            found = packing.short_result(words, sums[:, None], packing.rounds_half_up(q))
-            np.testing.assert_array_equal(found, q.result(sums[:, None]))
+    for shift, zero_point in (*product((1, 2, 9, 16), (-128, 0, 127)), *((left, -128) for left in (0, -1, -3, -6))):
+        multiplier = np.array([pick(r, 2**30, 2**31 - 1, int(r.integers(2**30, 2**31)))])
+        q = packing.Requantization(multiplier, np.array([-shift]), zero_point, (-128, 127))
+        low = np.array([-packing.LARGEST_SUM])
+        words = packing.epilogues(q, low, -low).words
+        found = packing.short_result(words, sums[:, None], packing.rounds_half_up(q))
+        np.testing.assert_array_equal(found, q.result(sums[:, None]))
 
 
 def test_what_is_not_proved_is_refused() -> None:

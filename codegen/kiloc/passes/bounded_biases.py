@@ -150,7 +150,7 @@ def _of_channels(
     free = packing.unbounded(q, low, high, gain) | (gain & ~packing.takes_gain(q))
     for c in map(int, np.flatnonzero(free)):
         bias, step = int(start[c]), float(q.multiplier[c]) * 2.0 ** (int(q.shift[c]) - 31)
-        if -int(q.shift[c]) in packing.SHIFTS and abs(bias) <= limit // 2 and limit * step >= LEAST_ROOM:
+        if -int(q.shift[c]) in packing.short_shifts(q) and abs(bias) <= limit // 2 and limit * step >= LEAST_ROOM:
             yield c, (-limit, limit)
         else:
             still = _is_still(q.of(c), low[[c]] + bias, high[[c]] + bias, merged) and not (merged and abs(bias) > limit)

@@ -28,6 +28,9 @@ LARGEST_SUM = 2**23 - 1
 SHIFTS = range(1, 17)
 """Right shifts of a requantisation that its short form can do."""
 
+HALF_UP_SHIFTS = range(-6, 17)
+"""The same where it rounds half up, also to the left: multipliers of up to 64."""
+
 EPILOGUE = 3
 """Words of a channel's requantisation: multiplier, addend, shift."""
 
@@ -189,16 +192,21 @@ def rounds_half_up(q: Requantization) -> bool:
     return q.zero_point == q.clamp[0] == -128
 
 
+def short_shifts(q: Requantization) -> range:
+    """Right shifts that the short form of a layer can do. To the left there is one rounding, which is half up whatever the sign."""
+    return HALF_UP_SHIFTS if rounds_half_up(q) else SHIFTS
+
+
 def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
     """Short forms for sums in [low, high] of each channel. Raises NotProved."""
     if q.clamp != (-128, 127):
         raise NotProved(f"results are clamped to {q.clamp}")
     large = np.maximum(np.abs(low), np.abs(high)) > LARGEST_SUM
     right = -q.shift
-    short = np.isin(right, SHIFTS) & ~large
+    short = np.isin(right, short_shifts(q)) & ~large
     shift = np.where(short, right, 0)
-    addend = (1 << 6) + (np.int64(1) << (shift + 6)) + (q.zero_point << (shift + 7))
-    words, added = np.stack([q.multiplier, addend, shift + 7], 1), np.zeros(len(low), np.int64)
+    halves = (np.int64(1) << (shift + 6)) + np.where(shift > 0, 1 << 6, 0)
+    words, added = np.stack([q.multiplier, halves + (q.zero_point << (shift + 7)), shift + 7], 1), np.zeros(len(low), np.int64)
     for c in np.flatnonzero(~short):
         words[c], added[c] = _constant_or_step(q.of(int(c)), int(low[c]), int(high[c]), int(c))
     return Epilogues(words, added)
