@@ -14,6 +14,6 @@ the model."""
 def render() -> str:
     parts = [prose(INTRO)]
     for group, meaning in GROUPS.items():
-        rows = [(f"`{path}`", key.unit, escaped(key.meaning)) for path, key in KEYS.items() if path.split(".")[0] == group]
+        rows = [(f"`{path}`", key.unit, escaped(key.meaning)) for path, key in KEYS.items() if path.split(".")[0].removesuffix("[]") == group]
         parts.append(f"## `{group}`\n\n{wrapped(meaning)}\n\n{table(('key', 'unit', 'meaning'), rows)}")
     return page("The report", "`kiloc/report/schema.py`", *parts)

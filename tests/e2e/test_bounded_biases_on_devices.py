@@ -21,7 +21,13 @@ from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 
 BOARDS = {"cortex-m3": "mps2-an385", "cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
-METHODS: dict[str, tuple[Method, ...]] = {"biases": (kt.BiasOnly(),), "scale-shift": (kt.ScaleShift(),), "full": (kt.Full("mix_*"), kt.BiasOnly())}
+METHODS: dict[str, tuple[Method, ...]] = {
+    "biases": (kt.BiasOnly(),),
+    "scale-shift": (kt.ScaleShift(),),
+    "full": (kt.Full("mix_*"), kt.BiasOnly()),
+    "lora": (kt.LoRA(2, layers="all"),),
+    "lora and biases": (kt.LoRA(4, layers="all"), kt.BiasOnly()),
+}
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_on_emulated_cores(model: kt.Model, method: str, core: str, tmp_path: Pa
     in_step(model, METHODS[method], tmp_path / "b", f"qemu:{BOARDS[core]}", 2, core)
 
 
-@pytest.mark.parametrize("method", ["biases", "scale-shift"])
+@pytest.mark.parametrize("method", ["biases", "scale-shift", "lora", "lora and biases"])
 def test_what_is_held_stays_and_merges_as_layers_read_it(model: kt.Model, method: str) -> None:
     x = samples(model.graph, 24)
     y = np.random.default_rng(0).integers(0, 3, len(x)).astype(np.int32)
@@ -55,7 +61,8 @@ def test_what_is_held_stays_and_merges_as_layers_read_it(model: kt.Model, method
         reference.apply()
     bounds = [node for node in compiled.graph.nodes if isinstance(node.op, BoundedChannels)]
     held = {n.inputs["x"]: [c for c, low, high in zip(n.op.chosen, n.op.low, n.op.high, strict=True) if low == high] for n in bounds}
-    assert sum(map(len, held.values())) >= 4 and {"bias"} <= {name.rpartition(".")[2] for name in held}
+    assert sum(map(len, held.values())) >= 4
+    assert {name.rpartition(".")[2] for name in held} >= {"biases": {"bias"}, "lora": {"lora_b"}}.get(method, {"bias"})
     for name, channels in held.items():
         np.testing.assert_array_equal(reference.values[name][channels], start[name][channels], name)
         assert (reference.values[name] != start[name]).any(), name

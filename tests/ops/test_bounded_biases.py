@@ -1,4 +1,4 @@
-"""Layers with channels of small multipliers and a trained bias: within its bounds they have a fast kernel, which computes what the layer means."""
+"""Layers with channels of small multipliers and a trained bias or LoRA: within bounds their fast kernel computes what the layer means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from kernel_driver import Case, Library, Rng, check, codes, library, one, pick
 from test_kernels_against_numpy import depthwise, linear, scalar
 from test_method_kernels_against_numpy import with_gain
-from test_packed_kernels_against_numpy import in_form, meaning, small_window, wide
+from test_packed_kernels_against_numpy import in_form, meaning, row_with_lora, small_window, wide
 
 from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ir.interp import initial_state
@@ -29,6 +29,8 @@ __all__ = ["library"]
 
 KINDS = {"weights": "constant", "bias": "trainable", "gain": "trainable", "gain_exponent": "exponent", "x": "input"}
 KINDS |= {MERGED: "trainable", EXPONENT: "exponent"}
+KINDS |= {"lora_u": "input", "lora_b": "trainable", "lora_range": "exponent", "lora_b_exponent": "exponent"}
+STARTS_AT_0 = ("gain", "lora_b", MERGED)
 FAST = (PackedLinear, PackedDepthwise, TripleLinear, TripleDepthwise, Merged)
 SEEDS = 18
 
@@ -50,21 +52,26 @@ def with_small_multipliers(case: Case, r: Rng) -> Case:
 
 
 def layer(r: Rng, kind: str) -> tuple[Case, Graph]:
-    """A layer, and the graph that has it alone, its bias trained."""
-    if kind == "depthwise":
+    """A layer, and the graph that has it alone, its bias trained; that of one with LoRA may be frozen."""
+    kinds = dict(KINDS)
+    if kind == "lora":
+        case = row_with_lora(r) if r.random() < 0.3 else linear(r, "lora")
+        kinds["bias"] = pick(r, "constant", "trainable")
+    elif kind == "depthwise":
         case = small_window(depthwise(r, 4), r) if r.random() < 0.7 else depthwise(r, 4)
     else:
         case = wide(r, pick(r, 1, 3)) if r.random() < 0.3 else linear(r, "")
     case = with_small_multipliers(in_form(case, r, bool(r.random() < 0.6)), r)
-    case = with_gain(case, r, case.types["bias"].size) if r.random() < 0.5 else case
+    case = with_gain(case, r, case.types["bias"].size) if r.random() < 0.5 and kind != "lora" else case
     if kind == "merged":
         shape = case.types["weights"].shape
         types = {**case.types, MERGED: TensorType(shape, "int8"), EXPONENT: scalar("int8")}
         case = replace(case, types=types, arrays={**case.arrays, MERGED: codes(r, *shape), EXPONENT: one(int(r.integers(-16, -4)))})
-    start = {o: np.zeros_like(a) if o in ("gain", MERGED) else a for o, a in case.arrays.items()}
-    values = [Value(o, t, KINDS[o], None if o == "x" else start[o]) for o, t in case.types.items()]
+    start = {o: np.zeros_like(a) if o in STARTS_AT_0 else a for o, a in case.arrays.items()}
+    inputs = tuple(o for o in case.types if kinds[o] == "input")
+    values = [Value(o, t, kinds[o], None if o in inputs else start[o]) for o, t in case.types.items()]
     y = Value("y", case.results[0], "activation")
-    return case, verify(Graph("m", {v.name: v for v in (*values, y)}, (Node("layer", case.op, {o: o for o in case.types}, ("y",)),), ("x",), ("y",)))
+    return case, verify(Graph("m", {v.name: v for v in (*values, y)}, (Node("layer", case.op, {o: o for o in case.types}, ("y",)),), inputs, ("y",)))
 
 
 def bounded(case: Case, graph: Graph) -> Case:
@@ -86,12 +93,12 @@ def in_kernel(case: Case, graph: Graph, core: str) -> tuple[Case, str]:
     return Case(choice.node.op, types, arrays, case.results), choice.slow  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["linear", "depthwise", "merged"])
+@pytest.mark.parametrize("kind", ["linear", "depthwise", "merged", "lora"])
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus"])
 def test_a_layer_within_bounds_has_a_fast_kernel_of_its_meaning(library: Library, kind: str, core: str) -> None:
     """From the biases that training starts from, from small ones, and from the ends of int32."""
     found = Counter[str]()
-    for seed in range(SEEDS if kind != "merged" else 4 * SEEDS):
+    for seed in range(SEEDS if kind in ("linear", "depthwise") else 4 * SEEDS):
         r = np.random.default_rng([seed, 41])
         case, graph = layer(r, kind)
         within = with_bounded_biases(graph)
@@ -103,7 +110,8 @@ def test_a_layer_within_bounds_has_a_fast_kernel_of_its_meaning(library: Library
         before, (_, slow) = in_kernel(case, graph, core)[1], in_kernel(case, within, core)
         found["no longer slow"] += "no bound" in before + slow or "no room" in before + slow
         shape = case.arrays["bias"].shape
-        for biases in (case.arrays["bias"], r.integers(-(2**31), 2**31, shape), np.full(shape, pick(r, -(2**31), 2**31 - 1))):
+        others = (r.integers(-(2**31), 2**31, shape), np.full(shape, pick(r, -(2**31), 2**31 - 1)))
+        for biases in (case.arrays["bias"], *(others if graph.values["bias"].is_state else ())):
             trained = bounded(replace(case, arrays={**case.arrays, "bias": biases.astype(np.int32)}), within)
             kernel, why = in_kernel(trained, within, core)
             assert "no bound" not in why and "no room" not in why

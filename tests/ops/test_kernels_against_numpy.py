@@ -315,17 +315,18 @@ def some_channels(r: Rng) -> Case:
 
 
 def bounded_channels(r: Rng) -> Case:
-    """Of a bias and of a gain's codes: some channels, one of them or all, between bounds or held; and of the gradient of these."""
+    """Of a bias and of the codes of a gain or of B: some channels, one of them or all, between bounds or held; and of the gradient of these."""
     count, dtype = int(r.integers(1, 40)), pick(r, "int8", "int32", "float32")
+    shape = (count, *(pick(r, (), (1,), (4,), (5,)) if dtype != "int32" else ()))
     chosen = np.flatnonzero(r.random(count) < pick(r, 0.1, 0.5, 1.0)) if r.random() < 0.9 else np.array([count - 1])
     if dtype == "float32":
-        gradient = {"accumulator": r.standard_normal(count).astype(np.float32)}
-        return Case(ClearChannels(tuple(map(int, chosen))), {"accumulator": TensorType((count,), dtype)}, gradient)
+        gradient = {"accumulator": r.standard_normal(shape).astype(np.float32)}
+        return Case(ClearChannels(tuple(map(int, chosen))), {"accumulator": TensorType(shape, dtype)}, gradient)
     ends = np.sort(r.integers(-100, 100, (2, chosen.size)) if dtype == "int8" else r.integers(-(2**31), 2**31, (2, chosen.size)), 0)
     ends[1] = np.where(r.random(chosen.size) < 0.3, ends[0], ends[1])
     op = BoundedChannels(*(tuple(int(i) for i in part) for part in (chosen, *ends)))
-    x = r.integers(-128, 128, count) if dtype == "int8" else r.integers(-(2**31), 2**31, count)
-    return Case(op, {"x": TensorType((count,), dtype)}, {"x": x.astype(dtype)})
+    x = r.integers(-128, 128, shape) if dtype == "int8" else r.integers(-(2**31), 2**31, shape)
+    return Case(op, {"x": TensorType(shape, dtype)}, {"x": x.astype(dtype)})
 
 
 def gradient_of_sums(r: Rng) -> Case:

@@ -108,12 +108,14 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
 
 
 def _values(graph: Graph, node: Node) -> Mapping[str, Value]:
-    """Values that a node may read, with what bounds its bias."""
-    bounds = bounds_of(graph, node.inputs["bias"]) if isinstance(node.op, Linear | DepthwiseConv2D) else None
-    if bounds is None:
-        return graph.values
-    bias = graph.values[node.inputs["bias"]]
-    return {**graph.values, bias.name: BoundedValue(bias.name, bias.type, bias.kind, by=bounds)}
+    """Values that a node may read, with what bounds its bias and its LoRA's B."""
+    found = dict[str, Value]()
+    for operand in ("bias", "lora_b") if isinstance(node.op, Linear | DepthwiseConv2D) else ():
+        bounds = bounds_of(graph, node.inputs[operand]) if operand in node.inputs else None
+        if bounds is not None:
+            read = graph.values[node.inputs[operand]]
+            found[read.name] = BoundedValue(read.name, read.type, read.kind, by=bounds)
+    return {**graph.values, **found} if found else graph.values
 
 
 def repacking_forms(graph: Graph, node: Node, target: str) -> int:

@@ -11,8 +11,7 @@ from ..ir.verify import total_macs
 from ..ops._merged import MERGED
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.paging.bounded_channels import BoundedChannels
-from ..passes.bounded_biases import without_bounded_biases
+from ..passes.bounded_biases import bounds_of, without_bounded_biases
 from ..passes.channel_bounds import channel_bounds, read_by_a_loss
 from ..passes.narrowed_training import why_channels_stay
 from ..passes.slices import inference_slice
@@ -49,14 +48,15 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
 
 
 def bounded_biases(c: Compilation) -> list[dict[str, Any]]:
-    """Layers of which some trained biases keep within bounds, and how many of these channels are held where training starts."""
-    made = ((n, n.op) for n in c.reduced.nodes if isinstance(n.op, BoundedChannels))
-    readers = {node.inputs["bias"]: node.name for node in _layers(c.reduced)}
-    return [
-        {"layer": readers[node.outputs[0]], "channels": len(op.chosen), "held": sum(a == b for a, b in zip(op.low, op.high, strict=True))}
-        for node, op in made
-        if node.outputs[0] in readers
-    ]
+    """Layers of which some trained biases keep within bounds or rows of LoRA's B at 0, and how many of these biases are held where training
+    starts."""
+    found = list[dict[str, Any]]()
+    for node in _layers(c.reduced):
+        bias, rows = (bounds_of(c.reduced, node.inputs[o]) if o in node.inputs else None for o in ("bias", "lora_b"))
+        if bias or rows:
+            held = sum(low == high for low, high in zip(bias.low, bias.high, strict=True)) if bias else 0
+            found.append({"layer": node.name, "biases": len(bias.chosen) if bias else 0, "held": held, "rows": len(rows.chosen) if rows else 0})
+    return found
 
 
 def _stay(c: Compilation, graph: Graph, proved: Mapping[str, int], removed: Mapping[str, int]) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "replay": "The buffer of old samples that training goes back to; null where there is none.",
     "macs": "Work of one sample in multiply-accumulate operations.",
     "constant_channels": "Channels that were proved to hold one value for every input, and were removed (docs/internals/constant_channels.md).",
-    "bounded_biases": "Layers of which some trained biases keep within bounds (docs/internals/kernels.md).",
+    "bounded_biases": "Layers of which some trained biases, or rows of LoRA's B, keep within bounds (docs/internals/kernels.md).",
     "compare": "The same model trained in the usual ways, planned by the same planner; null where nothing is trained.",
 }
 """Members of the whole report, in its order."""
@@ -183,9 +183,10 @@ KEYS: Final[Mapping[str, Key]] = {
     "constant_channels.stay[].constant": Key("count", "its channels that are constant in the frozen model"),
     "constant_channels.stay[].removed": Key("count", "results that it lost"),
     "constant_channels.stay[].why": Key("text", "why the others stay"),
-    "bounded_biases[].layer": Key("text", "a layer with channels of small multipliers, which would have no fast kernel with any bias"),
-    "bounded_biases[].channels": Key("count", "such channels; their gain, where there is one, is held at 1"),
-    "bounded_biases[].held": Key("count", "those of them whose bias is held where training starts"),
+    "bounded_biases[].layer": Key("text", "a layer with channels of small multipliers, which would have no fast kernel with any bias or LoRA"),
+    "bounded_biases[].biases": Key("count", "its trained biases that keep within bounds; their gain, where there is one, is held at 1"),
+    "bounded_biases[].held": Key("count", "those of them that are held where training starts"),
+    "bounded_biases[].rows": Key("count", "its rows of LoRA's B that are held at 0"),
     **{f"compare.{way}.{name}": Key("bytes", f"{meaning}, {what}") for way, what in (
         ("standard_peft", "of the same methods planned as a framework keeps things"),
         ("full_finetuning", "of all weights and biases in float32; null where the model cannot be trained whole"),

@@ -115,11 +115,11 @@ def _channels(channels: dict[str, Any]) -> list[str]:
 
 
 def _bounds(layers: list[dict[str, Any]]) -> list[str]:
-    """Trained biases that keep within bounds; nothing where there are none."""
-    if not layers:
-        return []
-    channels, held = (sum(layer[part] for layer in layers) for part in ("channels", "held"))
-    return [f"{'biases':<{WIDTH}}of {channels:,} channels of small multipliers in {len(layers)} layers keep within bounds, {held:,} of them are held"]
+    """Trained biases and rows of LoRA's B that keep within bounds; nothing where there are none."""
+    biases, held, rows = (sum(layer[part] for layer in layers) for part in ("biases", "held", "rows"))
+    small = "of channels of small multipliers"
+    lines = [f"{'biases':<{WIDTH}}{biases:,} {small} keep within bounds, {held:,} of them are held"] if biases else []
+    return [*lines, f"{'LoRA':<{WIDTH}}{rows:,} rows of B {small} are held at 0"] if rows else lines
 
 
 def _sliced(sliced: dict[str, Any] | None) -> list[str]:

@@ -6,6 +6,7 @@ layer takes a kernel that needs no such proof.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -164,7 +165,7 @@ def check_total(bounds: tuple[Ints, Ints]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class BoundedValue(Value):
-    """A bias that `by` makes."""
+    """A bias, or LoRA's B, that `by` makes."""
 
     by: BoundedChannels = field(default_factory=BoundedChannels)
 
@@ -177,6 +178,12 @@ def bias_of(bias: Value, gain: bool = False) -> Ints | BoundedChannels | None:
         return None
     assert bias.data is not None
     return bias.data.astype(np.int64)
+
+
+def held_rows(node: Node, values: Mapping[str, Value]) -> BoundedChannels | None:
+    """What holds rows of a layer's B at 0."""
+    b = values[node.inputs["lora_b"]]
+    return b.by if isinstance(b, BoundedValue) else None
 
 
 @dataclass(frozen=True)
@@ -312,28 +319,57 @@ CODE_BITS = 13
 """A product of two codes that is shifted to the right is within 2^13."""
 
 
-def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Ints | BoundedChannels | None, rank: int) -> tuple[Start, int]:
-    """The same of a layer with LoRA, whose addend is a part of what sums start from, and a limit of the addend. Raises NotProved.
+@dataclass(frozen=True)
+class LoRARoom:
+    """What is left of 24 bits beside the sums of a layer. room: for bias and addend together; bias, addend: limits of each; free: channels that
+    have neither a row of B that is held at 0 nor results at a clamp beyond these."""
+
+    room: int
+    bias: int
+    addend: int
+    free: NDArray[np.bool_]
+
+
+def lora_room(q: Requantization, low: Ints, high: Ints, bias: Ints | None, rank: int, held: NDArray[np.bool_]) -> LoRARoom | None:
+    """Of a layer with sums in [low, high] and a frozen bias, or None with a trained one; held: channels whose row of B is 0. None where there is
+    no room.
 
     Beyond either limit a result is at its clamp: under an addend that is limited whatever the bias is within its limit, and under a bias that is
     limited whatever an addend is that was shifted to the right. Where both are beyond, the kernel limits their sum.
     """
-    assert not isinstance(bias, BoundedChannels), "a layer with LoRA keeps any bias"
-    low, high = sum_range(weights, zero_point)
     right, room = rank << CODE_BITS, LARGEST_SUM - worst_sum(low, high)
-    most = 3 * room // 8 if bias is None else int(np.abs(bias).max())
+    most = 3 * room // 8 if bias is None else int(np.abs(bias[~held]).max(initial=0))
     limit = room - most
     beyond = min(limit - most, limit - right, *([most - right] if bias is None else []))
-    free = _free(q, low, high, beyond)
-    if beyond <= 0 or free.any():
-        raise NotProved(f"what LoRA adds to channel {int(free.argmax())} has no bound")
-    short = epilogues(q, low - room, high + room)
-    if short.added.any():
+    return LoRARoom(room, most, limit, _free(q, low, high, beyond) & ~held) if beyond > 0 else None
+
+
+def start_with_lora(
+    q: Requantization, weights: Ints, zero_point: int, bias: Ints | BoundedChannels | None, rank: int, rows: BoundedChannels | None = None
+) -> tuple[Start, int]:
+    """The same of a layer with LoRA, whose addend is a part of what sums start from, and a limit of the addend. rows: of B, that are held at 0, with
+    which a trained bias has bounds in these channels. Raises NotProved."""
+    low, high = sum_range(weights, zero_point)
+    held = np.zeros(len(low), bool)
+    held[list(rows.chosen if rows else ())] = True
+    frozen = bias if isinstance(bias, np.ndarray) else None
+    found = lora_room(q, low, high, frozen, rank, held)
+    if found is None or found.free.any():
+        raise NotProved(f"what LoRA adds to channel {int(found.free.argmax()) if found else 0} has no bound")
+    least, most = np.full(len(low), -found.room), np.full(len(low), found.room)
+    if frozen is not None:
+        least[held], most[held] = frozen[held], frozen[held]
+    elif isinstance(bias, BoundedChannels):
+        assert list(bias.chosen) == list(np.flatnonzero(held))
+        least[held], most[held] = bias.low, bias.high
+    fold = -zero_point * weights.sum(1) + (0 if frozen is None else frozen)
+    short = epilogues(q, low + least, high + most)
+    if short.added[~held | (least < most)].any():
         raise NotProved("LoRA on a channel with two results")
-    fold = -zero_point * weights.sum(1) + (0 if bias is None else bias)
+    fold = fold + short.added + (np.where(held & (least == most), least - np.clip(least, -found.bias, found.bias), 0) if frozen is None else 0)
     words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
     words[: len(weights)] = short.words
-    return Start("fold" if bias is None else "bias", whole_quads(fold), most if bias is None else 0, words), limit
+    return Start("fold" if frozen is None else "bias", whole_quads(fold), found.bias if frozen is None else 0, words), found.addend
 
 
 def takes_gain(q: Requantization) -> NDArray[np.bool_]:

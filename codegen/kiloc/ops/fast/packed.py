@@ -179,10 +179,10 @@ class PackedLinear(Op):
         exponent = e.wide("lora_range") + e.wide("lora_b_exponent")
         added = addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
         if e.has("fold"):
-            start = np.clip(nm.saturate32(e.wide("bias") + added), -self.limit, self.limit)
+            start = e.wide("fold")[:channels] + np.clip(nm.saturate32(e.wide("bias") + added), -self.limit, self.limit)
         else:
-            start = e.wide("bias")[:channels] + e.type("x").zero_point * weights.sum(1) + np.clip(added, -self.addend_limit, self.addend_limit)
-        sums = exact_matmul(rows, weights.T) + start
+            start = e.wide("bias")[:channels] + np.clip(added, -self.addend_limit, self.addend_limit)
+        sums = exact_matmul(rows, weights.T) + e.type("x").zero_point * weights.sum(1) + start
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
         return np.asarray(sums)
 
@@ -408,7 +408,7 @@ def _requantized(
         form = f"row_{form}"
     bias, z = packing.bias_of(values[node.inputs["bias"]], t.has("gain")), t.type("x").zero_point
     if t.has("lora_u"):
-        start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
+        start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1], packing.held_rows(node, values))
         op = replace(op, form=f"lora_{form}", limit=start.limit, addend_limit=addend_limit)
     else:
         start = packing.start(q, weights, bounds, z, bias, t.has("gain"), t.has(MERGED))

@@ -233,7 +233,7 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
         bias = packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
         try:
             if t.has("lora_u"):
-                start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
+                start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1], packing.held_rows(node, values))
             else:
                 start = packing.start(q, weights, bounds, z, bias, t.has("gain"), t.has(MERGED))
         except packing.NotProved as reason:

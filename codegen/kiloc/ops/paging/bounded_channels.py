@@ -1,7 +1,7 @@
-"""A trained bias or gain as its layer reads it: some channels keep within bounds, so that the layer has a fast kernel:
+"""A trained bias, gain or LoRA's B as its layer reads it: some channels keep within bounds, so that the layer has a fast kernel:
 `passes/bounded_biases.py`.
 
-    y[c] = clip(x[c], low[i], high[i]) where c is chosen[i], else x[c]
+    y[c] = clip(x[c], low[i], high[i]) where c is chosen[i], else x[c]; of B, each of the values of a channel
 
 What is held has no gradient, so that updates leave it where it is.
 """
@@ -24,7 +24,8 @@ SYMBOLS = {"int32": "kt_bound_channels_s32", "int8": "kt_bound_channels_s8"}
 @register
 @dataclass(frozen=True)
 class BoundedChannels(Op):
-    """x: int32 or int8 [channels]. chosen: ascending. low, high: of each of them; of a channel that is held they are the same."""
+    """x: int32 or int8 [channels], or int8 [channels, rank]. chosen: ascending. low, high: of each of them; of a channel that is held they are the
+    same."""
 
     mnemonic: ClassVar[str] = "bounded_channels"
 
@@ -37,9 +38,9 @@ class BoundedChannels(Op):
 
     def check(self, t: NodeTypes) -> str | None:
         x = t.type("x")
-        if x.dtype not in SYMBOLS or len(x.shape) != 1 or x.size > MOST_CHANNELS:
-            return f"{x} is neither a bias nor a gain"
-        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, x.size), strict=True))
+        if x.dtype not in SYMBOLS or len(x.shape) > 1 + (x.dtype == "int8") or x.shape[0] > MOST_CHANNELS:
+            return f"{x} is no bias, gain or B"
+        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, x.shape[0]), strict=True))
         ordered = len(self.chosen) == len(self.low) == len(self.high) and all(a <= b for a, b in zip(self.low, self.high, strict=True))
         return None if ascending and ordered else f"has no bounds for channels of {x}"
 
@@ -51,13 +52,15 @@ class BoundedChannels(Op):
     def bounded(self, values: Array) -> Array:
         """Those of all channels, in a copy."""
         y, chosen = values.copy(), list(self.chosen)
-        y[chosen] = np.clip(values[chosen], self.low, self.high)
+        low, high = (np.reshape(end, (-1, *(1,) * (values.ndim - 1))) for end in (self.low, self.high))
+        y[chosen] = np.clip(values[chosen], low, high)
         return y
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x = t.type("x")
         fields: dict[str, Field] = {
-            "channels": x.size,
+            "channels": x.shape[0],
+            "values": x.size // x.shape[0],
             "count": len(self.chosen),
             "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16)),
             "low": Table("low", "int32_t", np.array(self.low, np.int32)),
@@ -70,7 +73,7 @@ class BoundedChannels(Op):
 @register
 @dataclass(frozen=True)
 class ClearChannels(Op):
-    """accumulator[c] = 0 for the chosen channels, ascending: those that are held."""
+    """accumulator[c] = 0 for the chosen channels, ascending: those that are held. Of LoRA's B, all values of a channel."""
 
     role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "clear_channels"
@@ -83,8 +86,8 @@ class ClearChannels(Op):
 
     def check(self, t: NodeTypes) -> str | None:
         whole = t.type("accumulator")
-        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, whole.size), strict=True))
-        return None if ascending and len(whole.shape) == 1 and whole.size <= MOST_CHANNELS else f"{whole} has no such channels"
+        ascending = all(a < b for a, b in zip((-1, *self.chosen), (*self.chosen, whole.shape[0]), strict=True))
+        return None if ascending and len(whole.shape) <= 2 and whole.shape[0] <= MOST_CHANNELS else f"{whole} has no such channels"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         return ()
@@ -95,6 +98,11 @@ class ClearChannels(Op):
         return {"accumulator": cleared}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields: dict[str, Field] = {"count": len(self.chosen), "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16))}
+        whole = t.type("accumulator")
+        fields: dict[str, Field] = {
+            "values": whole.size // whole.shape[0],
+            "count": len(self.chosen),
+            "chosen": Table("chosen", "int16_t", np.array(self.chosen, np.int16)),
+        }
         arguments = (Argument(n.inputs["accumulator"]),)
         return KernelCall("kt_clear_channels", "kt_clear_channels_params", fields, arguments, source="kernels/parameter/bounded_channels.c")

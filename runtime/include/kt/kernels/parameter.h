@@ -33,26 +33,29 @@ void kt_take_channels(const kt_some_channels_params *params, const void *x, void
 /* accumulator[o, chosen[i]] += part[o, i]. */
 void kt_add_channels(const kt_some_channels_params *params, const float *part, float *accumulator);
 
-/* Bounds of `count` of the channels of a trained bias or gain. chosen: which, in ascending order; low, high: what each of them keeps within. */
+/* Bounds of `count` of the channels of a trained bias, gain or LoRA's B. values: of a channel, one after the other. chosen: which channels, in
+ * ascending order; low, high: what each of them keeps within. */
 typedef struct {
     int32_t channels;
+    int32_t values;
     int32_t count;
     const int16_t *chosen;
     const int32_t *low;
     const int32_t *high;
 } kt_bounded_channels_params;
 
-/* y[c] = x[c], limited to [low[i], high[i]] where c is chosen[i]: of a bias, and of the codes of a gain. */
+/* y[c, j] = x[c, j], limited to [low[i], high[i]] where c is chosen[i]: of a bias, and of the codes of a gain or of B. */
 void kt_bound_channels_s32(const kt_bounded_channels_params *params, const int32_t *x, int32_t *y);
 void kt_bound_channels_s8(const kt_bounded_channels_params *params, const int8_t *x, int8_t *y);
 
-/* chosen: `count` of the channels, in ascending order. */
+/* values: of a channel. chosen: `count` of the channels, in ascending order. */
 typedef struct {
+    int32_t values;
     int32_t count;
     const int16_t *chosen;
 } kt_clear_channels_params;
 
-/* accumulator[c] = 0 where c is chosen: what is held has no gradient. */
+/* accumulator[c, j] = 0 where c is chosen: what is held has no gradient. */
 void kt_clear_channels(const kt_clear_channels_params *params, float *accumulator);
 
 /* scale: real value of one unit of the sums, without the exponents. */
