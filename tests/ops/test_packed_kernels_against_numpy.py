@@ -131,11 +131,13 @@ def row_with_lora(r: Rng) -> Case:
 
 def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     """A layer in one of the packed forms, with a gain or without; layers that cannot be proved are drawn again. kind: behind "exact_" where weights
-    are -128."""
+    are -128, or sums beyond 24 bits."""
     exact, kind = kind.startswith("exact_"), kind.removeprefix("exact_")
     for _ in range(1000):
-        if kind == "delta_row":
+        if kind in ("delta_row", "sums_row"):
             case = wide(r)
+        elif kind == "lora_sums_row":
+            case = row_with_lora(r)
         elif kind.startswith("lora_row"):
             case = row_with_lora(r)
         elif kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
@@ -144,15 +146,19 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
             case = linear(r, "lora" if kind.startswith("lora") else "")
         weights = case.arrays["weights"]
         np.maximum(weights, -127, out=weights)
-        if exact:
+        if exact and r.random() < 0.2 and kind.partition("_")[0] in ("sums", "delta", "lora"):
+            weights[...] = r.choice([-127, 127], weights.shape) if r.random() < 0.5 else 127
+        elif exact:
             weights[r.random(weights.shape) < pick(r, 0, 0.02, 0.5)] = -128
             weights.flat[int(r.integers(weights.size))] = -128
         if kind.startswith("delta"):
             case = with_delta(case, r)
         if gain or (kind == "delta" and r.random() < 0.3):
             case = with_gain(case, r, case.types["bias"].size)
+        if kind.endswith("sums_row"):  # clamps that the product's own saturation is not
+            case = replace(case, op=replace(case.op, activation=pick(r, "none", "relu", "relu6", "relu_n1_to_1")))  # type: ignore[call-arg]
         trained = bool(r.random() < 0.4)
-        if kind not in ("lora", "delta", "delta_row", "sums"):
+        if kind not in ("lora", "delta", "delta_row", "sums", "sums_row", "lora_sums_row"):
             case = in_form(case, r, kind.endswith("relu"))
             case = case if gain or kind.startswith("lora") else with_dead_channels(case, r)
         try:
@@ -162,7 +168,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
         except NotProved:
             continue
         assert isinstance(found.op, PackedLinear)
-        wanted = {"lora": "sums"}.get(kind, kind)
+        wanted = {"lora": "sums", "lora_sums_row": "sums_row"}.get(kind, kind)
         if found.op.form == wanted and found.op.exact == exact:
             return found
     raise AssertionError(f"no case of {kind}")
@@ -314,7 +320,8 @@ GENERATORS = {
         f"packed_exact_{kind}_gain": (partial(packed_layer, kind=f"exact_{kind}", gain=True), 30)
         for kind in ("relu", "any", "row_relu", "row_any", "sums", "lora")
     },
-    "packed_delta_row": (partial(packed_layer, kind="delta_row"), 40),
+    **{f"packed_{e}{k}": (partial(packed_layer, kind=f"{e}{k}"), 40) for e in ("", "exact_") for k in ("delta_row", "sums_row", "lora_sums_row")},
+    "packed_exact_delta": (partial(packed_layer, kind="exact_delta"), 60),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),
     **{f"packed_{k}_gain": (partial(packed_layer, kind=k, gain=True), 20) for k in ("relu", "any", "row_relu", "row_any")},
     "scaled_row": (scaled_row, 16),
@@ -410,18 +417,21 @@ def test_short_requantisation_at_every_sum() -> None:
         np.testing.assert_array_equal(found, q.result(sums[:, None]))
 
 
-def test_what_is_not_proved_is_refused() -> None:
+def test_what_has_no_short_form_is_summed() -> None:
+    """Sums beyond 24 bits, and a weight of -128 beside a delta, whose words are exact."""
     case = wide(np.random.default_rng(0))
     x = case.types["x"]
     many = replace(case, types={**case.types, "weights": TensorType((4, 600), "int8", Quantization((0.01,), 0)), "x": replace(x, shape=(1, 1, 600))})
     arrays = {"weights": np.full((4, 600), 127, np.int8), "bias": np.zeros(4, np.int32), "x": np.zeros((1, 1, 600), np.int8)}
     many = replace(many, types={**many.types, "bias": TensorType((4,), "int32")}, arrays=arrays, results=(replace(case.results[0], shape=(1, 1, 4)),))
-    with pytest.raises(NotProved, match=r"2\^23"):
-        repacked(many, packed)
+    found, slow = repacked(many, packed)
+    assert isinstance(found.op, PackedLinear) and found.op.exact and found.op.form == "sums_row" and "2^23" in slow
     case = with_delta(case, np.random.default_rng(0))
     case.arrays["weights"][0, 0] = -128  # type: ignore[index]
-    with pytest.raises(NotProved, match="-128"):
-        repacked(case, packed)
+    found, slow = repacked(case, packed)
+    assert isinstance(found.op, PackedLinear) and found.op.exact and found.op.form == "delta_row" and not slow
+    with pytest.raises(NotProved, match="rounds once"):
+        repacked(replace(case, op=replace(case.op, rounding="once")), packed)  # type: ignore[call-arg]
 
 
 def test_without_a_target_layers_are_kept() -> None:

@@ -99,12 +99,12 @@ KT_INLINE void kt_row_of(kt_product p, int exact, int32_t negative, kt_bias_kind
 }
 
 /* int32 sums of one such position. */
-KT_INLINE void kt_row_totals_of(kt_product p)
+KT_INLINE void kt_row_totals_of(kt_product p, int exact)
 {
     int32_t *result = p.result;
     for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-        kt_row_quad(p.stream, p.panel, p.pairs, 0, sums);
+        kt_row_quad(p.stream, p.panel, p.pairs, exact, sums);
         memcpy(result, sums, sizeof sums);
     }
 }

@@ -79,6 +79,9 @@ void kt_product_scaled_row_away(KT_PRODUCT_ARGUMENTS);
 /* int32 sums of one such position; no epilogue. */
 void kt_product_row_sums(KT_PRODUCT_ARGUMENTS);
 
+/* The same of a stream of exact words, exact for any sum in int32. */
+void kt_product_exact_row_sums(KT_PRODUCT_ARGUMENTS);
+
 /* Back through a stream of paired words: to the sums of each value under the window, those of all channels' gradients times its weights.
  *
  * sums, end: of the values from the stream's first pair on, a multiple of 4 of them. panel: for each four channels the pairs (a, c) and

@@ -8,6 +8,13 @@
 void kt_product_row_sums(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_row_totals_of(p);
+    kt_row_totals_of(p, 0);
+}
+
+/* Of exact words. */
+void kt_product_exact_row_sums(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_row_totals_of(p, 1);
 }
 #endif

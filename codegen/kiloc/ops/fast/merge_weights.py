@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
-from .._merged import EXPONENT, LARGEST_WEIGHT, MERGED, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
+from .._merged import EXPONENT, MERGED, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
 from .._sums import addend_multipliers
 from .._window import Window
 from . import _packing as packing
@@ -34,7 +34,8 @@ class MergeWeights(Op):
     """weights int8, merged_delta int8, its exponent [1], rows int16 [channels] -> what `layout` names.
 
     layout: a key of `LAYOUTS`. axis: of the output channels. window: of the layer; depth: its input channels. zero_point: of its input. chunk: of
-    "triple". largest: of the sums of |W'| of each channel, () where they need no bound; lowest: of a weight.
+    "triple". exact: whether "packed" holds exact words. largest: of the sums of |W'| of each channel, () where they need no bound; lowest: of a
+    weight.
     """
 
     mnemonic: ClassVar[str] = "merge_weights"
@@ -48,6 +49,7 @@ class MergeWeights(Op):
     depth: int = 1
     zero_point: int = 0
     chunk: int = 0
+    exact: bool = False
     largest: tuple[int, ...] = ()
     lowest: int = -127
 
@@ -89,6 +91,7 @@ class MergeWeights(Op):
             "depth": self.depth,
             "dilated": int(self.window.dilation[1] > 1),
             "chunk": self.chunk,
+            "exact": int(self.exact),
         }
         layout = LAYOUTS[self.layout]
         made = [Argument(o) for o in n.outputs]
@@ -105,11 +108,13 @@ class Layout:
     unused: int = 0
 
 
-def merge_weights(layout: str, weights: Array, axis: int, window: Window, depth: int, zero_point: int = 0, chunk: int = 0) -> MergeWeights:
+def merge_weights(
+    layout: str, weights: Array, axis: int, window: Window, depth: int, zero_point: int = 0, chunk: int = 0, exact: bool = False
+) -> MergeWeights:
     """Of these frozen weights."""
     largest = largest_sums(in_rows(weights, axis))
     bound = () if largest is None else tuple(largest.tolist())
-    return MergeWeights(layout, axis, window, depth, zero_point, chunk, bound, lowest_weight(weights))
+    return MergeWeights(layout, axis, window, depth, zero_point, chunk, exact, bound, lowest_weight(weights))
 
 
 def _fold(op: MergeWeights, rows: Ints, whole: bool) -> NDArray[np.int32]:
@@ -128,7 +133,7 @@ def _with_offsets(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[s
 
 def _packed(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
     rows = in_rows(weights, op.axis)
-    words_of = packing.exact_words if op.lowest < -LARGEST_WEIGHT else packing.paired_words
+    words_of = packing.exact_words if op.exact else packing.paired_words
     pairs = words_of(rows, packing.window_order(op.window.kernel, op.window.dilation[1], op.depth))
     if words is not None:
         whole = np.pad(words, ((0, packing.padded(len(rows)) - len(rows)), (0, 0)))

@@ -155,6 +155,6 @@ def merged(node: Node, chosen: Node, t: NodeTypes, values: Mapping[str, Value]) 
         assert isinstance(layer, LinearInputGradient | DepthwiseConv2D | DepthwiseInputGradient)
         window, depth = layer.window, layer.x_image[2] if isinstance(layer, LinearInputGradient) else 1
     zero_point = t.type("x").zero_point if t.has("x") else 0
-    making = merge_weights(layout, constant, axis, window, depth, zero_point, getattr(op, "chunk", 0))
+    making = merge_weights(layout, constant, axis, window, depth, zero_point, getattr(op, "chunk", 0), isinstance(op, PackedLinear) and op.exact)
     inputs = {**node.inputs, **{o: v for o, v in chosen.inputs.items() if o == EPILOGUE}}
     return replace(node, op=Merged(op, making), inputs=inputs)

@@ -38,7 +38,7 @@ DELTA_OPERANDS = ("delta", "delta_exponent")
 NEEDS = {
     "relu": ("product/results.c", "product/panel.c"), "any": ("product/results.c", "product/panel.c"),
     "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
-    "delta_row": ("product/row_sums.c",),
+    "delta_row": ("product/row_sums.c",), "sums_row": ("product/row_sums.c",),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
     "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
@@ -47,7 +47,7 @@ NEEDS = {
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
-    "delta_row": "kt_packed_delta_row_s8",
+    "delta_row": "kt_packed_delta_row_s8", "sums_row": "kt_packed_sums_row_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
     "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
@@ -56,14 +56,14 @@ SYMBOLS = {
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
-    "delta_row": "packed_delta_row",
+    "delta_row": "packed_delta_row", "sums_row": "packed_sums_row",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
     "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts", "lora_relu": "packed_lora", "lora_any": "packed_lora",
     "lora_row_relu": "packed_lora_row", "lora_row_any": "packed_lora_row",
 }  # fmt: skip
 
 
-FOR_BOTH = ("product/panel.c", "product/sums.c")
+FOR_BOTH = ("product/panel.c", "product/sums.c", "product/row_sums.c")
 """Sources of paired and of exact words."""
 
 STACK_BYTES = 640
@@ -81,7 +81,7 @@ class PackedLinear(Op):
     layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias. addend_limit: of what
     LoRA adds.
     on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream. exact: the stream holds
-    exact words, since a weight is -128.
+    exact words, since a weight is -128 or sums may be beyond 24 bits.
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
@@ -110,7 +110,7 @@ class PackedLinear(Op):
     @property
     def wide(self) -> bool:
         """Whether the product gives int32 sums."""
-        return self.form in ("sums", "delta", "delta_row")
+        return self.form in ("sums", "sums_row", "delta", "delta_row")
 
     @property
     def whole(self) -> bool:
@@ -225,9 +225,10 @@ class PackedLinear(Op):
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
         if self.wide:
-            struct = "kt_packed_conv2d_lora_params" if self.form == "sums" else "kt_packed_conv2d_delta_params"
+            summed = self.form.startswith("sums")
+            struct = "kt_packed_conv2d_lora_params" if summed else "kt_packed_conv2d_delta_params"
             fields |= self._requantization_fields(t)
-            operands = LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS
+            operands = LORA_OPERANDS if summed else DELTA_OPERANDS
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
@@ -340,14 +341,12 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value], panels: bool =
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     bounds = packing.bounds_of(t, weights, z)
-    packing.check_total(bounds)
-    exact = bool(weights.min() < -127)
-    if exact and t.has("delta"):
-        raise packing.NotProved("a weight is -128")
-    form = "sums" if not t.has("delta") else "delta_row" if _one_row(layer, t, weights) and not t.has("gain") else "delta"
-    op, slow = PackedLinear(layer, t.type("weights"), form, exact=exact), ""
+    exact = bool(weights.min() < -127) or packing.worst_sum(*bounds) > packing.LARGEST_SUM
+    row = _one_row(layer, t, weights) and not t.has("gain") and not (panels and t.has("lora_u"))
+    op, slow = PackedLinear(layer, t.type("weights"), f"{'delta' if t.has('delta') else 'sums'}{'_row' if row else ''}", exact=exact), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
+            packing.check_total(bounds)
             return (*_requantized(node, t, op, values, weights, bounds, panels), slow)
         except packing.NotProved as reason:
             slow = str(reason)

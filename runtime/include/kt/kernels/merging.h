@@ -22,6 +22,7 @@ extern "C" {
  * offset              minus the zero point of the layer's input
  * dilated             the window is, so that values of two taps are no neighbours
  * chunk               as kt_triple_conv2d_params
+ * exact               the stream holds exact words of product.h, of lowest -128 or of sums beyond 24 bits
  *
  * fold [channels] takes offset * sum of the weights of a channel. */
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     int32_t depth;
     int32_t dilated;
     int32_t chunk;
+    int32_t exact;
 } kt_merging_params;
 
 /* In the layer's own order. */

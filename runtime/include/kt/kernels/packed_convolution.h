@@ -110,7 +110,13 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
 void kt_exact_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                               const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
 
-/* Both with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+/* Both for one row of a fully connected layer whose input channels are a multiple of 4, without scratch. */
+void kt_packed_sums_row_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                           const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+void kt_exact_sums_row_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                          const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
+/* Both of any positions with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
 void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                                      const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                                      const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
@@ -174,6 +180,14 @@ void kt_packed_delta_row_s8(const kt_packed_conv2d_delta_params *params, const i
 void kt_packed_conv2d_delta_scaled_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                       const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                       const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* All three of a stream of exact words, as above. */
+void kt_exact_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                              const int8_t *delta_exponent, int8_t *y, void *scratch);
+void kt_exact_delta_row_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                           const int8_t *delta_exponent, int8_t *y);
+void kt_exact_conv2d_delta_scaled_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                                     const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* kt_conv2d_input_gradient_s8 without a gain, of a window without dilation, from transposed weights.
  *

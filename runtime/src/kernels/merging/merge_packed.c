@@ -67,7 +67,7 @@ void kt_merge_packed(const kt_merging_params *params, const int8_t *delta, const
     const int32_t runs = params->dilated ? params->kernel[0] * params->kernel[1] : params->kernel[0];
     const int32_t run = params->dilated ? params->depth : params->kernel[1] * params->depth;
     const int32_t pairs = runs * ((run >> 2) * 2 + ((run & 3) + 1) / 2);
-    const uint32_t added = params->lowest < -127 ? UINT32_C(0x00800080) : 0;
+    const uint32_t added = params->exact ? UINT32_C(0x00800080) : 0;
     int32_t c, i;
     for (c = 0; c < params->channels; c += 4) {
         for (i = 0; i < 4; i += 2) {

@@ -6,5 +6,5 @@
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                               const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    kt_run_trained(params, x, bias, u, b, u_range, b_exponent, y, scratch, kt_product_sums);
+    kt_run_trained(params, x, bias, u, b, u_range, b_exponent, y, scratch, kt_product_sums, kt_packed_trained_walk);
 }

@@ -53,4 +53,17 @@ KT_INLINE void kt_packed_trained_walk(const kt_trained_sums *trained, const int8
     }
 }
 
+/* The same of one row of a fully connected layer, which is read where it lies: it takes the panel's place. */
+KT_INLINE void kt_packed_trained_row(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *none, kt_product_kernel *product,
+                                     kt_finish_block *finish)
+{
+    const void *const row = x;
+    (void)none;
+    kt_finish_panel(trained, row, 0, 0, 0, y, product, finish);
+}
+
+/* What makes the sums of a layer, and results of them. */
+typedef void kt_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel, kt_product_kernel *product,
+                             kt_finish_block *finish);
+
 #endif

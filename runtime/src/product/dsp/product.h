@@ -210,8 +210,8 @@
 #define KT_ROW_STEPS KT_ROW_STEPS_OF("r5", "r7", "r4", "r6", "")
 #define KT_EXACT_ROW_STEPS \
     KT_ROW_STEPS_OF("r4", "r6", "r5", "r7", ", ror #8") \
-    "sub r4, r4, r5, lsl #8\n\t" "sub r6, r6, r7, lsl #8\n\t" \
-    "lsl r4, #8\n\t" "lsl r5, #8\n\t" "lsl r6, #8\n\t" "lsl r7, #8\n\t"
+    "sub r4, r4, r5, lsl #8\n\t" "sub r6, r6, r7, lsl #8\n\t"
+#define KT_SCALE_EXACT_ROW "lsl r4, #8\n\t" "lsl r5, #8\n\t" "lsl r6, #8\n\t" "lsl r7, #8\n\t"
 
 /* 256 * sum of all eight: the epilogue wants them so. */
 #define KT_SCALED_SUMS \
@@ -308,6 +308,6 @@
 #define KT_PAIRED_SUMS KT_ENTER_PAIRS KT_START_SUMS KT_PAIR_SUMS KT_BOTH_POSITIONS KT_JUMP KT_PAIR_STEPS KT_SCALED_SUMS
 #define KT_SUMS_OF_EXACT KT_ENTER_EXACT KT_START_SUMS KT_EXACT_SUMS KT_JUMP KT_EXACT_STEPS KT_SCALE_EXACT
 #define KT_PAIRED_ROW KT_ENTER_ROW KT_START_SUMS KT_PAIR_SUMS KT_JUMP KT_ROW_STEPS KT_SCALED_ROW_SUMS
-#define KT_ROW_OF_EXACT KT_ENTER_EXACT_ROW KT_START_SUMS KT_EXACT_ROW_SUMS KT_JUMP KT_EXACT_ROW_STEPS
+#define KT_ROW_OF_EXACT KT_ENTER_EXACT_ROW KT_START_SUMS KT_EXACT_ROW_SUMS KT_JUMP KT_EXACT_ROW_STEPS KT_SCALE_EXACT_ROW
 
 #endif

@@ -121,11 +121,11 @@ KT_INLINE void kt_row_of(kt_product p, int exact, int32_t negative, kt_bias_kind
 }
 
 /* int32 sums of one such position. */
-KT_INLINE void kt_row_totals_of(kt_product p)
+KT_INLINE void kt_row_totals_of(kt_product p, int exact)
 {
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
-        const kt_four_lanes sums = kt_row_quad_lanes(&p, 0);
+        const kt_four_lanes sums = kt_row_quad_lanes(&p, exact);
         memcpy(result, &sums, sizeof sums);
     }
 }

@@ -86,10 +86,10 @@ static void finish(const kt_trained_sums *trained, const kt_sums_block *block, i
 }
 
 KT_INLINE void kt_run_trained(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
-                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
+                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch, kt_product_kernel *product, kt_trained_walk *walk)
 {
     const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent);
-    kt_packed_trained_walk(&trained, x, y, scratch, product, finish);
+    walk(&trained, x, y, scratch, product, finish);
 }
 
 #endif

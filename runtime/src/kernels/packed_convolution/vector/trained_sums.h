@@ -52,7 +52,7 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
 }
 
 KT_INLINE void kt_run_trained(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
-                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
+                              const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch, kt_product_kernel *product, kt_trained_walk *walk)
 {
     kt_paired_lora lora = {kt_trained_sums_of(params, bias, u, b, u_range, b_exponent), NULL, 0};
     int32_t pairs[KT_MOST_CODES];
@@ -60,11 +60,11 @@ KT_INLINE void kt_run_trained(const kt_packed_conv2d_lora_params *params, const 
         lora.count = kt_rank_pairs(params->rank);
         lora.pairs = kt_pairs_of_b(b, params->window.output[KT_CHANNELS], params->rank, pairs);
         if (lora.pairs == NULL) {
-            kt_packed_trained_walk(&lora.trained, x, y, scratch, product, kt_finish_sums);
+            walk(&lora.trained, x, y, scratch, product, kt_finish_sums);
             return;
         }
     }
-    kt_packed_trained_walk(&lora.trained, x, y, scratch, product, finish_block);
+    walk(&lora.trained, x, y, scratch, product, finish_block);
 }
 
 #endif

@@ -1,15 +1,15 @@
-/* kt_packed_delta_row_s8 for the DSP extension: four rows of the delta at once. */
-#include "../packed_delta_row.h"
-#include "kt/architecture.h"
-
-#if KT_DSP
+/* delta_row.h: ../delta_row.h for the DSP extension: four rows of the delta at once. */
+#ifndef KT_DSP_DELTA_ROW_H
+#define KT_DSP_DELTA_ROW_H
 
 #include "../../dsp/four_row_sums.h"
+#include "../packed_conv2d_delta.h"
 #include "packed_sums.h"
 
-static __attribute__((noinline)) void add_row(const kt_trained_delta *delta, const kt_sums_block *block, const int8_t *x)
+static __attribute__((noinline)) void kt_add_delta_row(const kt_trained_delta *delta, const kt_sums_block *block)
 {
     const kt_packed_conv2d_lora_params *const params = delta->trained.params;
+    const int8_t *const x = (const int8_t *)block->panel;
     const int32_t size = delta->length, end = block->first + block->count;
     const int8_t *rows[4];
     int32_t channel[4], found[4];
@@ -36,15 +36,11 @@ static __attribute__((noinline)) void add_row(const kt_trained_delta *delta, con
     }
 }
 
-static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
+static void kt_finish_delta_row(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
+    kt_add_delta_row((const kt_trained_delta *)trained, block);
     kt_add_bias(trained, block);
     kt_requantize_block(trained, block, y);
 }
 
-void kt_packed_delta_row_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                            const int8_t *delta_exponent, int8_t *y)
-{
-    kt_run_delta_row(params, x, bias, delta, delta_exponent, y, add_row, finish);
-}
 #endif

@@ -1,19 +1,19 @@
-/* CONV_2D and FULLY_CONNECTED from packed weights with a trainable delta, in vectors. */
-#include "../packed_conv2d_delta.h"
-#include "kt/architecture.h"
+/* delta_sums.h: ../delta_sums.h in vectors. */
+#ifndef KT_VECTOR_DELTA_SUMS_H
+#define KT_VECTOR_DELTA_SUMS_H
 
-#if KT_VECTOR
+#include "../packed_conv2d_delta.h"
 #include "finish.h"
 
 /* Words of a panel without the zero point. */
-KT_INLINE kt_lanes without(kt_lanes panel, kt_lanes outside)
+KT_INLINE kt_lanes kt_without(kt_lanes panel, kt_lanes outside)
 {
     return (kt_lanes)((kt_short_lanes)panel - (kt_short_lanes)outside);
 }
 
 /* The sums of both positions of one row of the delta, x without its zero point. A row in pairs as the panel has them: four values make (0, 2)
  * and (1, 3); of three left over the third is the second's partner. */
-static void products(const kt_trained_delta *delta, const int8_t *row, const int32_t *panel, int32_t sums[3])
+static void kt_delta_products_of(const kt_trained_delta *delta, const int8_t *row, const int32_t *panel, int32_t sums[3])
 {
     const int32_t zero = delta->trained.params->outside, length = delta->length, whole = length & -KT_LANES;
     const kt_lanes outside = kt_splat(kt_pair_of(zero, zero));
@@ -22,7 +22,7 @@ static void products(const kt_trained_delta *delta, const int8_t *row, const int
     sums[0] = sums[1] = sums[2] = 0;
     for (run = 0; run < delta->runs; run++, row += length, panel += 2 * kt_run_pairs(length)) {
         for (at = 0; at < whole; at += KT_LANES) {
-            total = kt_add_pair_products(total, kt_row_twice(row + at), without(kt_load_lanes(panel + at), outside));
+            total = kt_add_pair_products(total, kt_row_twice(row + at), kt_without(kt_load_lanes(panel + at), outside));
         }
         for (; at < length; at++) {
             const int32_t rest = length - at / 4 * 4, place = at % 4;
@@ -41,7 +41,7 @@ static void products(const kt_trained_delta *delta, const int8_t *row, const int
 }
 
 /* A block. */
-static void finish_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
+static void kt_finish_delta(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
     const kt_trained_delta *const delta = (const kt_trained_delta *)trained;
     const int32_t whole = block->count & -KT_LANES, channels = trained->params->window.output[KT_CHANNELS];
@@ -51,7 +51,7 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
         const int32_t row = delta->rows == NULL ? block->first + c : delta->rows[block->first + c];
         int32_t sums[3] = {0, 0, 0};
         if (row >= 0) {
-            products(delta, delta->delta + row * delta->runs * delta->length, block->panel, sums);
+            kt_delta_products_of(delta, delta->delta + row * delta->runs * delta->length, block->panel, sums);
         }
         found[0][c] = sums[0];
         found[1][c] = sums[1];
@@ -72,11 +72,11 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
     }
 }
 
-void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
-                               const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
+KT_INLINE void kt_run_delta(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                            const int8_t *delta_exponent, int8_t *y, void *scratch, kt_product_kernel *product)
 {
     const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent);
-    kt_packed_trained_walk(&trained.trained, x, y, scratch, kt_product_sums, finish_block);
+    kt_packed_trained_walk(&trained.trained, x, y, scratch, product, kt_finish_delta);
 }
 
 #endif
