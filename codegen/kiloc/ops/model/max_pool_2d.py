@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
-from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from ...ir.types import TensorType
 from .._activation import clamp_range
@@ -139,5 +139,12 @@ class MaxPoolGradient(RequantizedGradient):
             "smallest_count": 1,
             "shift": self.shift,
         }
-        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall("kt_max_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/pool/max_pool2d_gradient.c")
+        scratch, symbol = self.scratch(), "kt_max_pool2d_gradient_s8"
+        arguments = (*(Argument(v) for v in (n.inputs["g"], n.inputs["x"], n.outputs[0])), Scratch() if scratch else "NULL")
+        return KernelCall(symbol, "kt_pool2d_gradient_params", fields, arguments, scratch, "kernels/pool/max_pool2d_gradient.c")
+
+    def scratch(self) -> int:
+        """Bytes: none where no windows share an element; else the tap of the largest one in each, of the windows that cover a row."""
+        rows, columns = zip(self.window.kernel, self.window.dilation, self.window.stride, self.y_shape[1:3], strict=True)
+        apart = all(count == 1 or (kernel - 1) * dilation < stride for kernel, dilation, stride, count in (rows, columns))
+        return 0 if apart else 2 * ((rows[0] - 1) * rows[1] // rows[2] + 1) * self.y_shape[2] * self.y_shape[3]

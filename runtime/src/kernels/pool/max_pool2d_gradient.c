@@ -2,17 +2,18 @@
  *
  *     dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)), half up
  *
- * Windows that share no element give theirs to the first largest one each, behind zeros. Else dx is gathered for each element of the input, so no
- * buffer is needed: the windows that cover a position are the same in all channels, and each is searched until another element wins. */
+ * Windows that share no element give theirs to the first largest one each, behind zeros. Else dx is gathered for each element of the input from the
+ * windows that cover it: scratch keeps the tap of each one's first largest element, of as many rows of windows as cover a row of the input. */
 #include <string.h>
 
 #include "kt/kernels/pool.h"
 #include "../convolution/input_gradient.h"
 #include "../window.h"
 
-/* What lies under a window: bytes from x to its first element, its rows and columns, and bytes from one to the next of each. */
+/* What lies under a window: bytes from x to its first element, its rows and columns, and bytes from one to the next of each; the tap of its first
+ * element. */
 typedef struct {
-    int32_t first, rows, columns, row, column;
+    int32_t first, rows, columns, row, column, tap;
 } covered;
 
 static covered covered_at(const kt_window *window, int32_t oy, int32_t ox)
@@ -20,30 +21,31 @@ static covered covered_at(const kt_window *window, int32_t oy, int32_t ox)
     const kt_taps rows = kt_taps_at(window, KT_Y, oy), columns = kt_taps_at(window, KT_X, ox);
     const int32_t channels = window->input[KT_CHANNELS], line = window->input[KT_X] * channels;
     const covered found = {rows.index * line + columns.index * channels, rows.count, columns.count, window->dilation[KT_Y] * line,
-                           window->dilation[KT_X] * channels};
+                           window->dilation[KT_X] * channels, rows.first * window->kernel[KT_X] + columns.first};
     return found;
 }
 
-/* Whether windows along an axis share no element. */
-static int are_apart(const kt_window *window, int axis)
-{
-    return window->output[axis] == 1 || (window->kernel[axis] - 1) * window->dilation[axis] < window->stride[axis];
-}
+/* The first largest element of a channel. */
+typedef struct {
+    int32_t at; /* bytes from x */
+    int32_t tap;
+} largest;
 
-/* Bytes from x to the first largest element of a channel. */
-static inline int32_t first_largest(const covered *under, const int8_t *x)
+static inline largest first_largest(const covered *under, int32_t width, const int8_t *x)
 {
-    int32_t largest = INT8_MIN - 1, where = 0, row, column, at;
+    largest found = {under->first, under->tap};
+    int32_t value = INT8_MIN - 1, row, column, at;
     for (row = 0; row < under->rows; row++) {
         at = under->first + row * under->row;
-        for (column = under->columns; column > 0; column--, at += under->column) {
-            if (x[at] > largest) {
-                largest = x[at];
-                where = at;
+        for (column = 0; column < under->columns; column++, at += under->column) {
+            if (x[at] > value) {
+                value = x[at];
+                found.at = at;
+                found.tap = under->tap + row * width + column;
             }
         }
     }
-    return where;
+    return found;
 }
 
 static void scatter(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx)
@@ -57,99 +59,100 @@ static void scatter(const kt_pool2d_gradient_params *params, const int8_t *g, co
             const covered under = covered_at(window, oy, ox);
             for (c = 0; c < channels && under.rows > 0 && under.columns > 0; c++) {
                 if (g[c] != 0) {
-                    dx[first_largest(&under, x + c) + c] = kt_saturate8(kt_shift_round(g[c], params->shift));
+                    dx[first_largest(&under, window->kernel[KT_X], x + c).at + c] = kt_saturate8(kt_shift_round(g[c], params->shift));
                 }
             }
         }
     }
 }
 
-/* Is the element at index `self` the first largest of a window? x points to the channel. */
-static inline int is_first_largest(const covered *under, const int8_t *x, int32_t self)
+/* The taps of a row of windows. */
+static void find_taps(const kt_window *window, int32_t oy, const int8_t *x, uint16_t *taps)
 {
-    const int32_t value = x[self];
-    int32_t row, column, at;
-    for (row = 0; row < under->rows; row++) {
-        at = under->first + row * under->row;
-        for (column = under->columns; column > 0; column--, at += under->column) {
-            if (x[at] > value || (x[at] == value && at < self)) {
-                return 0;
-            }
+    const int32_t channels = window->input[KT_CHANNELS];
+    int32_t ox, c;
+    for (ox = 0; ox < window->output[KT_X]; ox++) {
+        const covered under = covered_at(window, oy, ox);
+        for (c = 0; c < channels; c++) {
+            *taps++ = (uint16_t)first_largest(&under, window->kernel[KT_X], x + c).tap;
         }
     }
-    return 1;
 }
 
-/* Windows that cover a position are taken so many at a time. */
-enum { MOST_WINDOWS = 8 };
+/* Windows that cover a position are taken so many at a time, and so many channels whose sums wait for more of them. */
+enum { MOST_WINDOWS = 8, WAITING = 64 };
 
-/* The next windows that cover a position. gradients: bytes from g to each one's. */
+/* The next windows that cover a position: the tap of that in each, where its gradients are, and where its taps. */
 typedef struct {
-    covered under[MOST_WINDOWS];
-    int32_t gradients[MOST_WINDOWS];
+    int32_t tap[MOST_WINDOWS];
+    const int8_t *gradients[MOST_WINDOWS];
+    const uint16_t *taps[MOST_WINDOWS];
     int32_t count;
 } covering;
 
-static int next_windows(const kt_window *window, kt_meeting_walk *walk, covering *found)
+/* What all positions share. taps: [kept][output width][channels], row oy at oy modulo `kept`. */
+typedef struct {
+    const kt_pool2d_gradient_params *params;
+    const int8_t *g;
+    uint16_t *taps;
+    int32_t kept;
+} found_taps;
+
+static int next_windows(const found_taps *found, kt_meeting_walk *walk, covering *windows)
 {
+    const kt_window *const window = &found->params->window;
+    const int32_t width = window->output[KT_X], channels = window->input[KT_CHANNELS];
     kt_meeting meeting;
-    for (found->count = 0; found->count < MOST_WINDOWS && kt_next_meeting(window, walk, &meeting); found->count++) {
-        const int32_t oy = meeting.position / window->output[KT_X];
-        found->under[found->count] = covered_at(window, oy, meeting.position - oy * window->output[KT_X]);
-        found->gradients[found->count] = meeting.position * window->input[KT_CHANNELS];
+    for (windows->count = 0; windows->count < MOST_WINDOWS && kt_next_meeting(window, walk, &meeting); windows->count++) {
+        const int32_t oy = meeting.position / width, ox = meeting.position - oy * width;
+        windows->tap[windows->count] = meeting.tap;
+        windows->gradients[windows->count] = found->g + meeting.position * channels;
+        windows->taps[windows->count] = found->taps + (oy % found->kept * width + ox) * channels;
     }
-    return found->count > 0;
+    return windows->count > 0;
 }
 
-/* The sum of a channel's gradients of windows whose first largest element is that at index `self`. */
-static inline int32_t gathered(const covering *windows, const int8_t *g, const int8_t *x, int32_t self)
+/* dx of `count` channels from `first` on at position (iy, ix). */
+static void gather(const found_taps *found, int32_t iy, int32_t ix, int32_t first, int32_t count, int8_t *dx)
 {
-    int32_t sum = 0, i;
-    for (i = 0; i < windows->count; i++) {
-        const int32_t gradient = g[windows->gradients[i]];
-        if (gradient != 0 && is_first_largest(&windows->under[i], x, self)) {
-            sum += gradient;
-        }
-    }
-    return sum;
-}
-
-/* Channels whose sums wait for more windows than are taken at once. */
-enum { WAITING = 16 };
-
-/* dx of `count` channels at position (y, x). */
-static void gather(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int32_t iy, int32_t ix, int32_t count, int8_t *dx)
-{
-    const int32_t self = (iy * params->window.input[KT_X] + ix) * params->window.input[KT_CHANNELS];
     kt_meeting_walk walk = kt_meetings_of(iy, ix);
-    int32_t sums[WAITING] = {0};
+    int32_t sums[WAITING];
     covering windows;
-    int32_t c;
-    while (next_windows(&params->window, &walk, &windows)) {
-        for (c = 0; c < count; c++) {
-            sums[c] += gathered(&windows, g + c, x + c, self);
+    int32_t c, i;
+    memset(sums, 0, (size_t)count * sizeof *sums);
+    while (next_windows(found, &walk, &windows)) {
+        for (i = 0; i < windows.count; i++) {
+            const int8_t *const g = windows.gradients[i] + first;
+            const uint16_t *const taps = windows.taps[i] + first;
+            const int32_t tap = windows.tap[i];
+            for (c = 0; c < count; c++) {
+                sums[c] += taps[c] == tap ? g[c] : 0;
+            }
         }
     }
     for (c = 0; c < count; c++) {
-        dx[c] = kt_saturate8(kt_shift_round(sums[c], params->shift));
+        dx[c] = sums[c] == 0 ? 0 : kt_saturate8(kt_shift_round(sums[c], found->params->shift));
     }
 }
 
-void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx)
+void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch)
 {
     const kt_window *const window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS];
-    int32_t iy, ix, c;
-    if (are_apart(window, KT_Y) && are_apart(window, KT_X)) {
+    const int32_t channels = window->input[KT_CHANNELS], height = window->output[KT_Y], row = window->output[KT_X] * channels;
+    const found_taps found = {params, g, scratch, (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] / window->stride[KT_Y] + 1};
+    int32_t next = 0, iy, ix, c;
+    if (scratch == NULL) {
         scatter(params, g, x, dx);
         return;
     }
     for (iy = 0; iy < window->input[KT_Y]; iy++) {
-        for (ix = 0; ix < window->input[KT_X]; ix++) {
+        for (; next < height && next * window->stride[KT_Y] <= iy + window->pad[KT_Y]; next++) {
+            find_taps(window, next, x, found.taps + next % found.kept * row);
+        }
+        for (ix = 0; ix < window->input[KT_X]; ix++, dx += channels) {
             for (c = 0; c < channels; c += WAITING) {
-                gather(params, g + c, x + c, iy, ix, kt_minimum(channels - c, WAITING), dx + c);
+                gather(&found, iy, ix, c, kt_minimum(channels - c, WAITING), dx + c);
             }
-            dx += channels;
         }
     }
 }
