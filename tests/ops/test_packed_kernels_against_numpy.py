@@ -136,9 +136,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     for _ in range(1000):
         if kind in ("delta_row", "sums_row"):
             case = wide(r)
-        elif kind == "lora_sums_row":
-            case = row_with_lora(r)
-        elif kind.startswith("lora_row"):
+        elif kind == "lora_sums_row" or kind.startswith("lora_row"):
             case = row_with_lora(r)
         elif kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
             case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
