@@ -51,6 +51,15 @@ static __attribute__((noinline)) void kt_add_scaled_row(const int8_t *g, const i
                      : [half] "r"(half)
                      : "cc", "memory");
 }
+#else
+/* The same of any count. */
+static inline void kt_add_scaled_row(const int8_t *g, const int8_t *weights, const int16_t *m, int32_t *row, int32_t p, int32_t count)
+{
+    const int32_t half = (int32_t)(UINT32_C(1) << (p - 1));
+    for (; count > 0; count--) {
+        *row++ += ((*g++ * *m++ + half) >> p) * *weights++;
+    }
+}
 #endif
 
 /* row[k] = sum over the windows that cover (y, x), and over the results c of channel k, of G'[c] * weights[tap, c]. */
@@ -72,6 +81,11 @@ static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params 
         if ((gain == NULL || gain->codes == NULL) && params->depth_multiplier == 1 && channels >= 4) {
             k = c = channels & ~3;
             kt_add_scaled_row(gradient, weights, params->prescale, row, params->prescale_shift, k);
+        }
+#else
+        if ((gain == NULL || gain->codes == NULL) && params->depth_multiplier == 1) {
+            kt_add_scaled_row(gradient, weights, params->prescale, row, params->prescale_shift, channels);
+            continue;
         }
 #endif
         for (; k < window->input[KT_CHANNELS]; k++) {

@@ -6,7 +6,8 @@
  *
  * 3x3 with stride 2: strided_depthwise_gradient.h.
  *
- * Other windows: a few results of a row at a time, four channels at once; a row of gradients is scaled for all of them.
+ * Other windows: a few results of a row at a time, four channels at once; a row of gradients is scaled for all of them. An image of one column is
+ * taken as one row.
  *
  * What is left goes to the portable code: results of several channels for one input channel. */
 #include "../depthwise_input_gradient.h"
@@ -215,7 +216,7 @@ static int is_three_by_three(const kt_window *window, int32_t stride)
 /* -- other windows ---------------------------------------------------------------------------------------- */
 
 /* Results at once, which the scratch has room for, and the most columns of gradients that meet them. */
-enum { RESULTS = 4, TAPS = 10, MEETING_COLUMNS = RESULTS + TAPS - 1 };
+enum { RESULTS = 4, TAPS = 16, MEETING_COLUMNS = RESULTS + TAPS - 1 };
 
 /* Gradients along an axis that meet one result: the first, how many, and the tap of the first; taps of the next are a stride less. */
 typedef struct {
@@ -339,6 +340,30 @@ static int is_window(const kt_window *window)
     return 1;
 }
 
+/* Along one column: whether the image and its window have no other. */
+static int is_column(const kt_window *window)
+{
+    return window->input[KT_X] == 1 && window->output[KT_X] == 1 && window->kernel[KT_X] == 1;
+}
+
+/* One column as one row: their values lie in the same order. */
+static kt_depthwise_input_gradient_params as_row(const kt_depthwise_input_gradient_params *params)
+{
+    kt_depthwise_input_gradient_params row = *params;
+    const kt_window *const column = &params->window;
+    int axis;
+    for (axis = KT_Y; axis <= KT_X; axis++) {
+        const int other = KT_X - axis;
+        row.window.kernel[axis] = column->kernel[other];
+        row.window.stride[axis] = column->stride[other];
+        row.window.dilation[axis] = column->dilation[other];
+        row.window.pad[axis] = column->pad[other];
+        row.window.input[axis] = column->input[other];
+        row.window.output[axis] = column->output[other];
+    }
+    return row;
+}
+
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     int8_t *dx, void *scratch)
 {
@@ -350,9 +375,10 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
         kt_strided_gradient(params, g, dx, (int8_t *)scratch);
     } else if (simple && is_window(window) && window->input[KT_CHANNELS] % 4 == 0) {
-        any_window(params, g, dx, (int8_t *)scratch);
+        const kt_depthwise_input_gradient_params row = is_column(window) ? as_row(params) : *params;
+        any_window(&row, g, dx, (int8_t *)scratch);
     } else {
-            kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
+        kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }
 }
 
