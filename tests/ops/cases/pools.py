@@ -19,7 +19,7 @@ from kiloc.ops.model.max_pool_2d import MaxPool2D, MaxPoolGradient
 
 def kernel_case(r: Rng, op: type[Op]) -> Case:
     window, h, w = window_and_size(r)
-    channels = int(r.integers(1, 20))
+    channels = int(r.integers(1, 40))
     x = activation((1, h, w, channels), scale(r), zero_point(r))
     y = activation((1, *window.output(h, w), channels), x.scale, x.zero_point)
     return Case(op(window, pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *x.shape)}, (y,))  # type: ignore[call-arg]
@@ -37,17 +37,20 @@ def average_pool_gradient(r: Rng) -> Case:
 
 def max_pool_gradient(r: Rng) -> Case:
     window, h, w = window_and_size(r)
-    channels, out = int(r.integers(1, 6)), window.output(h, w)
+    if r.random() < 0.4:  # windows side by side, and others of which many cover an element
+        kernel = (int(r.integers(1, 5)), int(r.integers(1, 5)))
+        window, h, w = Window(kernel, pick(r, kernel, (1, 1), (2, 2)), pick(r, (0, 0, 0, 0), (1, 0, 0, 1))), *map(int, r.integers(5, 9, 2))
+    channels, out = pick(r, int(r.integers(1, 6)), int(r.integers(6, 40)), 70), window.output(h, w)
     types = {"g": gradient((1, *out, channels), 1.0), "x": activation((1, h, w, channels), 0.1, zero_point(r))}
     arrays = {"g": codes(r, 1, *out, channels), "x": coarser(int8(r, 1, h, w, channels), pick(r, 1, 32))}
-    return Case(MaxPoolGradient(window, (1, h, w, channels), (1, *out, channels), shift=int(r.integers(-1, 4))), types, arrays)
+    return Case(MaxPoolGradient(window, (1, h, w, channels), (1, *out, channels), shift=pick(r, *range(-1, 4), -9, 9, 40)), types, arrays)
 
 
 GENERATORS = {
     "average_pool2d": (lambda r: kernel_case(r, AveragePool2D), 30),
     "max_pool2d": (lambda r: kernel_case(r, MaxPool2D), 30),
     "average_pool_gradient": (average_pool_gradient, 30),
-    "max_pool_gradient": (max_pool_gradient, 30),
+    "max_pool_gradient": (max_pool_gradient, 60),
 }
 
 
