@@ -199,8 +199,16 @@ def rows_of_three(r: Rng) -> tuple[Window, int, int]:
     return Window((3, 3), (stride, stride), pick(r, (1, 1, 1, 1), (0, 0, 1, 1), (0, 2, 1, 0), (2, 0, 0, 2), (1, 2, 1, 2))), h, w
 
 
-def depthwise_gradient(r: Rng, plain: bool = False) -> Case:
-    window, h, w = rows_of_three(r) if plain else window_and_size(r)
+def one_column(r: Rng) -> tuple[Window, int, int]:
+    """A window of up to 20 taps over one column."""
+    taps, stride = int(r.integers(1, pick(r, 6, 21))), pick(r, 1, 1, 2)
+    pad = pick(r, (0, 0, 0, 0), (taps // 2, 0, taps // 2, 0), (1, 0, 2, 0))
+    return Window((taps, 1), (stride, stride), pad), taps + int(r.integers(0, 20)), 1
+
+
+def depthwise_gradient(r: Rng, plain: bool = False, column: bool = False) -> Case:
+    window, h, w = rows_of_three(r) if plain else one_column(r) if column else window_and_size(r)
+    plain |= column
     ci, factor = pick(r, 4, 8, int(r.integers(1, 9)), int(r.integers(9, 80 if plain else 10))), 1 if plain else pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
@@ -447,6 +455,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d_large": (large_conv2d, 16),
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),
+    "depthwise_column_gradient": (lambda r: depthwise_gradient(r, column=True), 30),
     "lora_down": (lora_down, 40),
     "lora_down_of_images": (lora_down_of_images, 60),
     "weight_gradient": (weight_gradient, 70),

@@ -36,7 +36,7 @@ SMALL_CORES = frozenset(
     }
 )
 """Functions that are on cores without the DSP extension alone."""
-MOST = 6
+MOST = 9
 """Cases of a kernel with one claim."""
 
 

@@ -326,9 +326,18 @@ class DepthwiseInputGradient(RequantizedGradient):
         """Of the ways of dsp/depthwise_input_gradient.c those that are for other windows."""
         possible = set[str]()
         if self.y_shape[3] == self.x_shape[3]:
-            three = {(1, 1): "three_by_three", (2, 2): "kt_strided_gradient"} if self.window.kernel == (3, 3) else {}
-            possible = {"any_window", three.get(self.window.stride, "any_window")}
-        return frozenset({"three_by_three", "kt_strided_gradient", "any_window"} - possible)
+            column = self.window.kernel[1] == self.x_shape[2] == self.y_shape[2] == 1
+            three = {(1, 1): "three_by_three", (2, 2): "kt_strided_gradient"}.get(self.window.stride) if self._is_three_by_three() else None
+            possible = {three} if three else {"any_window", "one_column"} if column else {"any_window"}
+        return frozenset({"three_by_three", "kt_strided_gradient", "any_window", "one_column"} - possible)
+
+    def _is_three_by_three(self) -> bool:
+        """A window whose results beyond the last gradient are the last two columns or rows at most."""
+        w = self.window
+        if w.kernel != (3, 3) or w.dilation != (1, 1) or not all(0 <= pad < 3 for pad in w.pad[:2]):
+            return False
+        behind = (self.x_shape[1 + a] - ((self.y_shape[1 + a] - 1) * w.stride[a] - w.pad[a] + 3) for a in (0, 1))
+        return (w.stride == (2, 2) and self.x_shape[3] % 4 == 0) or (w.stride == (1, 1) and max(behind) <= 0)
 
     def _piece(self) -> int:
         """Bytes of scratch for each input channel: an int32 sum, or the results that variants compute at once, of a row or of two."""

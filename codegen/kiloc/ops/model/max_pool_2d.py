@@ -141,7 +141,8 @@ class MaxPoolGradient(RequantizedGradient):
         }
         scratch, symbol = self.scratch(), "kt_max_pool2d_gradient_s8"
         arguments = (*(Argument(v) for v in (n.inputs["g"], n.inputs["x"], n.outputs[0])), Scratch() if scratch else "NULL")
-        return KernelCall(symbol, "kt_pool2d_gradient_params", fields, arguments, scratch, "kernels/pool/max_pool2d_gradient.c")
+        unreached = frozenset[str]() if scratch else frozenset({"kt_gather_channels"})
+        return KernelCall(symbol, "kt_pool2d_gradient_params", fields, arguments, scratch, "kernels/pool/max_pool2d_gradient.c", unreached=unreached)
 
     def scratch(self) -> int:
         """Bytes: none where no windows share an element; else the tap of the largest one in each, of the windows that cover a row."""

@@ -347,7 +347,7 @@ static int is_column(const kt_window *window)
 }
 
 /* One column as one row: their values lie in the same order. */
-static kt_depthwise_input_gradient_params as_row(const kt_depthwise_input_gradient_params *params)
+static __attribute__((noinline)) void one_column(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
 {
     kt_depthwise_input_gradient_params row = *params;
     const kt_window *const column = &params->window;
@@ -361,7 +361,7 @@ static kt_depthwise_input_gradient_params as_row(const kt_depthwise_input_gradie
         row.window.input[axis] = column->input[other];
         row.window.output[axis] = column->output[other];
     }
-    return row;
+    any_window(&row, g, dx, scratch);
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
@@ -375,8 +375,11 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
         kt_strided_gradient(params, g, dx, (int8_t *)scratch);
     } else if (simple && is_window(window) && window->input[KT_CHANNELS] % 4 == 0) {
-        const kt_depthwise_input_gradient_params row = is_column(window) ? as_row(params) : *params;
-        any_window(&row, g, dx, (int8_t *)scratch);
+        if (is_column(window)) {
+            one_column(params, g, dx, (int8_t *)scratch);
+        } else {
+            any_window(params, g, dx, (int8_t *)scratch);
+        }
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }
