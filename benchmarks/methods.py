@@ -2,6 +2,7 @@
 
     make bench-methods                                        every model, method and core; writes docs/methods_on_models.md
     .venv/bin/python benchmarks/methods.py --model ad01 --core m4
+    .venv/bin/python benchmarks/methods.py --file model.tflite --core m4    a model of one's own
 
 Builds are those of `kilotune build` without a budget. Models and methods without a target of their own have the limits of DS-CNN beside them
 (`speed.py`).
@@ -31,6 +32,8 @@ MODELS = {
     "ad01": "AD autoencoder",
     "sww": "Streaming wake word",
     "micro_speech": "micro_speech",
+    "meter_digits": "Meter digits, max pools",
+    "esc10_miniresnet1": "ESC-10, max pool of 3x3",
     "ecg_cnn": "ECG, 1-D convolutions",
     "gas_mlp": "Gas, dense",
     "fsdd_tinytx": "Spoken digits, transformer",
@@ -75,7 +78,7 @@ def method_on(model: str, title: str, core: str, usual: int) -> Found:
         try:
             build = speed.built(model, core, [METHODS[title]], Path(name))
         except kt.CompileError as error:
-            return Found(model, title, core, why=error.what)
+            return Found(model, title, core, usual, why=error.what)
         infer, step = speed.counted(build, core, speed.counter(core), True)[:2]
         macs, memory = build.report["macs"], build.report["memory"]
         slow = sum(bool(s["slow"]) for part in ("infer", "train") for s in build.report["kernels"][part])
@@ -105,9 +108,9 @@ def row_of(title: str, found: Sequence[Found], cores: Sequence[str]) -> list[str
 
 def section(model: str, found: Sequence[Found], cores: Sequence[str]) -> list[str]:
     head = ["method", *(f"{core}: {what}" for core in cores for what in ("inference", "a MAC", "bytes", "slower"))]
-    usual = next(f for f in found if f.plain)
-    counts = {f.core: f.plain for f in found if f.plain}
-    lines = [f"## {MODELS[model]}", ""]
+    usual = next((f for f in found if f.forward), found[0])
+    counts = {f.core: f.plain for f in found}
+    lines = [f"## {MODELS.get(model, Path(model).name)}", ""]
     lines += [wrapped(f"{usual.forward:,} MACs; plain inference, Minstr: {', '.join(f'{c} {n / 1e6:.3f}' for c, n in counts.items())}."), ""]
     rows = [row_of(title, [f for f in found if f.title == title], cores) for title in METHODS]
     lines += speed.table(head, rows)
@@ -119,13 +122,14 @@ def section(model: str, found: Sequence[Found], cores: Sequence[str]) -> list[st
 
 @click.command()
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), help="Model to measure; all without it.")
+@click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False), help="Model file to measure, instead.")
 @click.option("--core", "cores", multiple=True, type=click.Choice(list(speed.CORES)), help=f"Core to measure; {', '.join(CORES)} without it.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables as Markdown too.")
-def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path | None) -> None:
+def main(models: tuple[str, ...], files: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path | None) -> None:
     """Count, print the tables."""
     speed.counter()
-    models, cores = models or tuple(MODELS), cores or CORES
+    models, cores = (*models, *files) or tuple(MODELS), cores or CORES
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         usual = {(m, c): n for m, c, n in pool.map(plain, *zip(*((m, c) for m in models for c in cores), strict=True))}
         each = [(m, title, c, usual[m, c]) for m in models for title in METHODS for c in cores]

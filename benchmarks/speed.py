@@ -297,6 +297,9 @@ class Step:
 
 
 def load(name: str) -> kt.Model:
+    """One of the models of the data, or a file."""
+    if Path(name).suffix:
+        return kt.load(name)
     if name == "tinyengine":
         folder = SHARED / "data" / "reference"
         return kt.Model(folder / tinyengine_graph.FILES[0], simplify(tinyengine_graph.read(folder)))
