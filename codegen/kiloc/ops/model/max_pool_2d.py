@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
+KEPT_TAPS, FEW_CHANNELS = 512, 8
+"""Taps of a gradient that are kept on the stack, and channels of a block that has no room there (KT_KEPT_TAPS, KT_FEW_CHANNELS in the runtime)."""
+
 OUTSIDE = -129
 """Below every int8: what the border of the input reads as."""
 
@@ -141,11 +144,16 @@ class MaxPoolGradient(RequantizedGradient):
         }
         scratch, symbol = self.scratch(), "kt_max_pool2d_gradient_s8"
         arguments = (*(Argument(v) for v in (n.inputs["g"], n.inputs["x"], n.outputs[0])), Scratch() if scratch else "NULL")
-        unreached = frozenset[str]() if scratch else frozenset({"kt_gather_channels"})
-        return KernelCall(symbol, "kt_pool2d_gradient_params", fields, arguments, scratch, "kernels/pool/max_pool2d_gradient.c", unreached=unreached)
+        source, unreached = "kernels/pool/max_pool2d_gradient.c", frozenset({"kt_gather_blocks"} if self.kept_columns() == 0 else ())
+        return KernelCall(symbol, "kt_pool2d_gradient_params", fields, arguments, scratch, source, unreached=unreached)
 
-    def scratch(self) -> int:
-        """Bytes: none where no windows share an element; else the tap of the largest one in each, of the windows that cover a row."""
+    def kept_columns(self) -> int:
+        """Windows of which the tap of the largest element is kept, of those that cover a row; 0 where no windows share an element."""
         rows, columns = zip(self.window.kernel, self.window.dilation, self.window.stride, self.y_shape[1:3], strict=True)
         apart = all(count == 1 or (kernel - 1) * dilation < stride for kernel, dilation, stride, count in (rows, columns))
-        return 0 if apart else 2 * ((rows[0] - 1) * rows[1] // rows[2] + 1) * self.y_shape[2] * self.y_shape[3]
+        return 0 if apart else ((rows[0] - 1) * rows[1] // rows[2] + 1) * self.y_shape[2]
+
+    def scratch(self) -> int:
+        """Bytes: none where the taps of a few channels have room on the stack."""
+        taps = self.kept_columns() * min(self.y_shape[3], FEW_CHANNELS)
+        return 2 * taps if taps > KEPT_TAPS else 0

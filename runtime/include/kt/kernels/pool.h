@@ -34,8 +34,8 @@ typedef struct {
  * m = round(2^15 * smallest_count / elements of that window). */
 void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx);
 
-/* dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)). scratch: NULL where no windows share an element;
- * else 2 bytes for each channel and column of the windows in as many rows of them as cover a row of the input. */
+/* dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)). scratch: NULL where no windows share an
+ * element, or the columns of as many rows of windows as cover a row of the input, times up to 8 channels, are 512 at most; else 2 bytes for each. */
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch);
 
 typedef struct {

@@ -38,18 +38,21 @@ static __attribute__((noinline)) void scatter(const kt_pool2d_gradient_params *p
     }
 }
 
-static __attribute__((noinline)) void find_taps(const kt_window *window, const kt_covered *under, const int8_t *x, uint16_t *taps)
+static __attribute__((noinline)) void find_taps(const kt_found_taps *found, const kt_covered *under, uint16_t *taps)
 {
-    const int32_t channels = window->input[KT_CHANNELS];
     int32_t c;
-    for (c = 0; c < channels; c++) {
-        taps[c] = (uint16_t)first_largest(under, window->kernel[KT_X], x + c).tap;
+    for (c = 0; c < found->count; c++) {
+        taps[c] = (uint16_t)first_largest(under, found->params->window.kernel[KT_X], found->x + c).tap;
     }
 }
 
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch)
 {
-    kt_max_gradient_walk(params, g, x, dx, scratch, scatter, find_taps, kt_gather_position);
+    if (kt_windows_apart(&params->window, KT_Y) && kt_windows_apart(&params->window, KT_X)) {
+        kt_scatter_walk(params, g, x, dx, scatter);
+    } else {
+        kt_gather_blocks(params, g, x, dx, scratch, find_taps, kt_gather_channels);
+    }
 }
 
 #endif

@@ -3,7 +3,8 @@
  *     dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)), half up
  *
  * Windows that share no element give theirs to the first largest one each, behind zeros. Else dx is gathered for each element of the input from the
- * windows that cover it: scratch keeps the tap of each one's first largest element, of as many rows of windows as cover a row of the input. */
+ * windows that cover it: of a block of channels the tap of each one's first largest element is kept, of as many rows of windows as cover a row of the
+ * input, on the stack, or in the scratch where eight channels have no room there. */
 #ifndef KT_MAX_POOL2D_GRADIENT_H
 #define KT_MAX_POOL2D_GRADIENT_H
 
@@ -28,8 +29,11 @@ static inline kt_covered kt_covered_at(const kt_window *window, int32_t oy, int3
     return found;
 }
 
-/* Windows that cover a position are taken so many at a time, and so many channels whose sums wait for more of them. */
+/* Windows that cover a position are taken so many at a time, and so many channels at most, whose sums wait for more of them. */
 enum { KT_MOST_WINDOWS = 9, KT_WAITING_CHANNELS = 64 };
+
+/* Taps that are kept on the stack, and channels of a block that has no room there. */
+enum { KT_KEPT_TAPS = 512, KT_FEW_CHANNELS = 8 };
 
 /* The next windows that cover a position: the tap of that in each, where its gradients are, and where its taps. */
 typedef struct {
@@ -39,12 +43,12 @@ typedef struct {
     int32_t count;
 } kt_covering;
 
-/* What all positions share. taps: [kept][output width][channels], row oy at oy modulo `kept`. */
+/* What all positions share. g, x: of the first of `count` channels of a block. taps: [kept][output width][count], row oy at oy modulo `kept`. */
 typedef struct {
     const kt_pool2d_gradient_params *params;
-    const int8_t *g;
+    const int8_t *g, *x;
     uint16_t *taps;
-    int32_t kept;
+    int32_t kept, count;
 } kt_found_taps;
 
 static inline int kt_next_windows(const kt_found_taps *found, kt_meeting_walk *walk, kt_covering *windows)
@@ -56,47 +60,37 @@ static inline int kt_next_windows(const kt_found_taps *found, kt_meeting_walk *w
         const int32_t oy = meeting.position / width, ox = meeting.position - oy * width;
         windows->tap[windows->count] = meeting.tap;
         windows->gradients[windows->count] = found->g + meeting.position * channels;
-        windows->taps[windows->count] = found->taps + (oy % found->kept * width + ox) * channels;
+        windows->taps[windows->count] = found->taps + (oy % found->kept * width + ox) * found->count;
     }
     return windows->count > 0;
 }
 
-/* dx of `count` channels from `first` on at position (iy, ix). */
-static __attribute__((noinline)) void kt_gather_channels(const kt_found_taps *found, int32_t iy, int32_t ix, int32_t first, int32_t count, int8_t *dx)
+/* dx of a block at position (iy, ix). */
+static __attribute__((noinline)) void kt_gather_channels(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *dx)
 {
     kt_meeting_walk walk = kt_meetings_of(iy, ix);
     int32_t sums[KT_WAITING_CHANNELS];
     kt_covering windows;
     int32_t c, i;
-    memset(sums, 0, (size_t)count * sizeof *sums);
+    memset(sums, 0, (size_t)found->count * sizeof *sums);
     while (kt_next_windows(found, &walk, &windows)) {
         for (i = 0; i < windows.count; i++) {
-            const int8_t *const g = windows.gradients[i] + first;
-            const uint16_t *const taps = windows.taps[i] + first;
+            const int8_t *const g = windows.gradients[i];
+            const uint16_t *const taps = windows.taps[i];
             const int32_t tap = windows.tap[i];
-            for (c = 0; c < count; c++) {
+            for (c = 0; c < found->count; c++) {
                 sums[c] += taps[c] == tap ? g[c] : 0;
             }
         }
     }
-    for (c = 0; c < count; c++) {
+    for (c = 0; c < found->count; c++) {
         dx[c] = sums[c] == 0 ? 0 : kt_saturate8(kt_shift_round(sums[c], found->params->shift));
     }
 }
 
-/* dx of all channels at position (iy, ix). */
-static inline void kt_gather_position(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *dx)
-{
-    const int32_t channels = found->params->window.input[KT_CHANNELS];
-    int32_t c;
-    for (c = 0; c < channels; c += KT_WAITING_CHANNELS) {
-        kt_gather_channels(found, iy, ix, c, kt_minimum(channels - c, KT_WAITING_CHANNELS), dx + c);
-    }
-}
-
-/* All channels: of a window that shares no element with others, of the taps of any window, of a position. */
+/* All channels of a window that shares no element with others; a block of them, of the taps of a window and of dx at a position. */
 typedef void kt_scatter_window(const kt_pool2d_gradient_params *params, const kt_covered *under, const int8_t *g, const int8_t *x, int8_t *dx);
-typedef void kt_find_taps(const kt_window *window, const kt_covered *under, const int8_t *x, uint16_t *taps);
+typedef void kt_find_taps(const kt_found_taps *found, const kt_covered *under, uint16_t *taps);
 typedef void kt_gather(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *dx);
 
 static inline void kt_scatter_walk(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, kt_scatter_window *scatter)
@@ -115,28 +109,45 @@ static inline void kt_scatter_walk(const kt_pool2d_gradient_params *params, cons
     }
 }
 
-static inline void kt_max_gradient_walk(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch,
-                                        kt_scatter_window *scatter, kt_find_taps *find, kt_gather *gather)
+static inline void kt_gather_block(const kt_found_taps *found, int8_t *dx, kt_find_taps *find, kt_gather *gather)
 {
-    const kt_window *const window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS], height = window->output[KT_Y], width = window->output[KT_X];
-    const kt_found_taps found = {params, g, scratch, (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] / window->stride[KT_Y] + 1};
+    const kt_window *const window = &found->params->window;
+    const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     int32_t next = 0, iy, i;
-    if (scratch == NULL) {
-        kt_scatter_walk(params, g, x, dx, scatter);
-        return;
-    }
     for (iy = 0; iy < window->input[KT_Y]; iy++) {
         for (; next < height && next * window->stride[KT_Y] <= iy + window->pad[KT_Y]; next++) {
             for (i = 0; i < width; i++) {
                 const kt_covered under = kt_covered_at(window, next, i);
-                find(window, &under, x, found.taps + (next % found.kept * width + i) * channels);
+                find(found, &under, found->taps + (next % found->kept * width + i) * found->count);
             }
         }
-        for (i = 0; i < window->input[KT_X]; i++, dx += channels) {
-            gather(&found, iy, i, dx);
+        for (i = 0; i < window->input[KT_X]; i++, dx += window->input[KT_CHANNELS]) {
+            gather(found, iy, i, dx);
         }
     }
+}
+
+/* Blocks of channels that windows share elements in. */
+static __attribute__((noinline)) void kt_gather_blocks(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx,
+                                                       uint16_t *scratch, kt_find_taps *find, kt_gather *gather)
+{
+    const kt_window *const window = &params->window;
+    const int32_t kept = (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] / window->stride[KT_Y] + 1;
+    const int32_t room = KT_KEPT_TAPS / (kept * window->output[KT_X]), channels = window->input[KT_CHANNELS];
+    const int32_t most = scratch != NULL ? KT_FEW_CHANNELS : kt_minimum(room, KT_WAITING_CHANNELS);
+    const int32_t block = most >= channels || most < KT_FEW_CHANNELS ? kt_minimum(most, channels) : most & -KT_FEW_CHANNELS;
+    uint16_t taps[KT_KEPT_TAPS];
+    int32_t c;
+    for (c = 0; c < channels; c += block) {
+        const kt_found_taps found = {params, g + c, x + c, scratch != NULL ? scratch : taps, kept, kt_minimum(channels - c, block)};
+        kt_gather_block(&found, dx + c, find, gather);
+    }
+}
+
+/* Whether windows along an axis share no element. */
+static inline int kt_windows_apart(const kt_window *window, int axis)
+{
+    return window->output[axis] == 1 || (window->kernel[axis] - 1) * window->dilation[axis] < window->stride[axis];
 }
 
 #endif

@@ -41,42 +41,41 @@ static void scatter(const kt_pool2d_gradient_params *params, const kt_covered *u
     }
 }
 
-static void find_taps(const kt_window *window, const kt_covered *under, const int8_t *x, uint16_t *taps)
+static void find_taps(const kt_found_taps *found, const kt_covered *under, uint16_t *taps)
 {
-    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t width = found->params->window.kernel[KT_X];
     int32_t c, row, column;
-    for (c = 0; c < channels; c += HALVES) {
-        const mve_pred16_t lanes = vctp16q((uint32_t)(channels - c));
+    for (c = 0; c < found->count; c += HALVES) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(found->count - c));
         int16x8_t largest = vdupq_n_s16(INT8_MIN - 1);
-        uint16x8_t found = vdupq_n_u16((uint16_t)under->tap);
+        uint16x8_t which = vdupq_n_u16((uint16_t)under->tap);
         for (row = 0; row < under->rows; row++) {
-            const int8_t *value = x + under->first + row * under->row + c;
+            const int8_t *value = found->x + under->first + row * under->row + c;
             for (column = 0; column < under->columns; column++, value += under->column) {
                 const int16x8_t next = vldrbq_z_s16(value, lanes);
                 const mve_pred16_t more = vcmpgtq_s16(next, largest);
-                found = vpselq_u16(vdupq_n_u16((uint16_t)(under->tap + row * window->kernel[KT_X] + column)), found, more);
+                which = vpselq_u16(vdupq_n_u16((uint16_t)(under->tap + row * width + column)), which, more);
                 largest = vmaxq_s16(largest, next);
             }
         }
-        vstrhq_p_u16(taps + c, found, lanes);
+        vstrhq_p_u16(taps + c, which, lanes);
     }
 }
 
 /* Of more windows than are taken at once, sums wait in memory. */
 static void gather(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *dx)
 {
-    const int32_t channels = found->params->window.input[KT_CHANNELS];
     const int16x8_t shift = vdupq_n_s16((int16_t)to_the_left(found->params));
     kt_meeting_walk walk = kt_meetings_of(iy, ix);
     kt_covering windows;
     int32_t c, i;
     kt_next_windows(found, &walk, &windows);
     if (windows.count == KT_MOST_WINDOWS) {
-        kt_gather_position(found, iy, ix, dx);
+        kt_gather_channels(found, iy, ix, dx);
         return;
     }
-    for (c = 0; c < channels; c += HALVES) {
-        const mve_pred16_t lanes = vctp16q((uint32_t)(channels - c));
+    for (c = 0; c < found->count; c += HALVES) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(found->count - c));
         int16x8_t sum = vdupq_n_s16(0);
         for (i = 0; i < windows.count; i++) {
             const mve_pred16_t here = vcmpeqq_n_u16(vldrhq_z_u16(windows.taps[i] + c, lanes), (uint16_t)windows.tap[i]);
@@ -89,6 +88,10 @@ static void gather(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *d
 
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch)
 {
-    kt_max_gradient_walk(params, g, x, dx, scratch, scatter, find_taps, gather);
+    if (kt_windows_apart(&params->window, KT_Y) && kt_windows_apart(&params->window, KT_X)) {
+        kt_scatter_walk(params, g, x, dx, scatter);
+    } else {
+        kt_gather_blocks(params, g, x, dx, scratch, find_taps, gather);
+    }
 }
 #endif
