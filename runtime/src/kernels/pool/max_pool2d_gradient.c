@@ -1,8 +1,9 @@
 /* Gradient of MAX_POOL_2D, a channel after the other. */
-#include "max_pool2d_gradient.h"
+#include "kt/kernels/pool.h"
 #include "kt/architecture.h"
 
 #if !KT_MVE
+#include "max_pool2d_gradient.h"
 
 /* The first largest element of a channel. */
 typedef struct {

@@ -1,9 +1,11 @@
 /* kt_max_pool2d_gradient_s8 on cores with Helium: sixteen channels of windows that share no element, eight of others. */
-#include "../max_pool2d_gradient.h"
+#include "kt/kernels/pool.h"
 #include "kt/architecture.h"
 
 #if KT_MVE
 #include <arm_mve.h>
+
+#include "../max_pool2d_gradient.h"
 
 enum { LANES = 16, HALVES = 8, FARTHEST = 31 };
 
