@@ -45,7 +45,8 @@ void kt_packed_conv2d_parts_s8(const kt_packed_conv2d_params *params, const int8
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
-/* All four where a weight is -128, of a stream of exact words: each half holds w + 128 of the first channel without a sign, and w of the second. */
+/* All four where a weight is -128, of a stream of exact words: each half holds w + 128 of the first channel without a sign, and w of the second.
+ * Kernels of int32 sums take such a stream also where sums may be beyond 24 bits. */
 void kt_exact_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
 void kt_exact_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
 void kt_exact_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);

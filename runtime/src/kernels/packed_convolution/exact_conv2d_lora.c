@@ -1,4 +1,4 @@
-/* kt_packed_conv2d_lora_s8 from exact words, where a weight is -128. */
+/* kt_packed_conv2d_lora_s8 from exact words, where a weight is -128 or sums may be beyond 24 bits. */
 #include "kt/kernels/packed_convolution.h"
 #include "trained_sums.h"
 

@@ -49,11 +49,7 @@ static __attribute__((noinline)) void find_taps(const kt_found_taps *found, cons
 
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch)
 {
-    if (kt_windows_apart(&params->window, KT_Y) && kt_windows_apart(&params->window, KT_X)) {
-        kt_scatter_walk(params, g, x, dx, scatter);
-    } else {
-        kt_gather_blocks(params, g, x, dx, scratch, find_taps, kt_gather_channels);
-    }
+    kt_max_gradient(params, g, x, dx, scratch, scatter, find_taps, kt_gather_channels);
 }
 
 #endif

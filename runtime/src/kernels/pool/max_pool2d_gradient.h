@@ -25,7 +25,7 @@ static inline kt_covered kt_covered_at(const kt_window *window, int32_t oy, int3
     const kt_taps rows = kt_taps_at(window, KT_Y, oy), columns = kt_taps_at(window, KT_X, ox);
     const int32_t channels = window->input[KT_CHANNELS], line = window->input[KT_X] * channels;
     const kt_covered found = {rows.index * line + columns.index * channels, rows.count, columns.count, window->dilation[KT_Y] * line,
-                           window->dilation[KT_X] * channels, rows.first * window->kernel[KT_X] + columns.first};
+                              window->dilation[KT_X] * channels, rows.first * window->kernel[KT_X] + columns.first};
     return found;
 }
 
@@ -148,6 +148,17 @@ static __attribute__((noinline)) void kt_gather_blocks(const kt_pool2d_gradient_
 static inline int kt_windows_apart(const kt_window *window, int axis)
 {
     return window->output[axis] == 1 || (window->kernel[axis] - 1) * window->dilation[axis] < window->stride[axis];
+}
+
+/* The gradient of any windows, as the core does the parts of it. */
+static inline void kt_max_gradient(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch,
+                                   kt_scatter_window *scatter, kt_find_taps *find, kt_gather *gather)
+{
+    if (kt_windows_apart(&params->window, KT_Y) && kt_windows_apart(&params->window, KT_X)) {
+        kt_scatter_walk(params, g, x, dx, scatter);
+    } else {
+        kt_gather_blocks(params, g, x, dx, scratch, find, gather);
+    }
 }
 
 #endif

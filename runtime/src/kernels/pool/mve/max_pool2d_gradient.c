@@ -90,10 +90,6 @@ static void gather(const kt_found_taps *found, int32_t iy, int32_t ix, int8_t *d
 
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx, void *scratch)
 {
-    if (kt_windows_apart(&params->window, KT_Y) && kt_windows_apart(&params->window, KT_X)) {
-        kt_scatter_walk(params, g, x, dx, scatter);
-    } else {
-        kt_gather_blocks(params, g, x, dx, scratch, find_taps, gather);
-    }
+    kt_max_gradient(params, g, x, dx, scratch, scatter, find_taps, gather);
 }
 #endif
