@@ -3,16 +3,27 @@
 
 enum { ROW_PART = 32 };
 
-/* Up to a whole part of a kernel row of which [first, end) lies inside the image. */
-static inline int32_t *fill_part(int32_t *word, const int8_t *x, int32_t first, int32_t end, int32_t count,
-                                int32_t outside)
+/* A run of any length: a function of its own, for it is long and has many callers here. */
+static __attribute__((noinline)) int32_t *fill_run(int32_t *word, const int8_t *x, int32_t length)
 {
-    int8_t part[ROW_PART];
+    return kt_fill_run(word, x, length);
+}
+
+/* Up to a whole part of a kernel row of which [first, end) lies inside the image. */
+static inline void join_part(int8_t *part, const int8_t *x, int32_t first, int32_t end, int32_t count, int32_t outside)
+{
     int32_t i;
     for (i = 0; i < count; i++) {
         part[i] = (int8_t)(i >= first && i < end ? x[i] : outside);
     }
-    return kt_fill_run(word, part, count);
+}
+
+/* A row of so few values that a length which the compiler knows leaves no branches. */
+KT_INLINE int32_t *fill_short(int32_t *word, const int8_t *x, int32_t first, int32_t end, int32_t length, int32_t outside)
+{
+    int8_t part[4];
+    join_part(part, x, first, end, length, outside);
+    return kt_fill_run(word, part, length);
 }
 
 /* One kernel row that is cut by the image's left or right border: its values [first, end) lie inside. */
@@ -22,20 +33,22 @@ static int32_t *fill_cut_row(int32_t *word, const int8_t *x, int32_t channels, i
     int32_t at;
     if ((channels & 3) == 0) {
         word = kt_fill_outside(word, outside, first / 2);
-        word = kt_fill_run(word, x + first, end - first);
+        word = fill_run(word, x + first, end - first);
         return kt_fill_outside(word, outside, (length - end) / 2);
     }
     /* Pairs may join both sides of the border: values are put together first. */
     if (length == 3) {
-        return fill_part(word, x, first, end, 3, outside);
+        return fill_short(word, x, first, end, 3, outside);
     }
     if (length == 4) {
-        return fill_part(word, x, first, end, 4, outside);
+        return fill_short(word, x, first, end, 4, outside);
     }
     for (at = 0; at < length; at += ROW_PART) {
         const int32_t count = kt_minimum(length - at, ROW_PART);
         const int32_t low = kt_clamp(first - at, 0, count), high = kt_clamp(end - at, 0, count);
-        word = fill_part(word, x + at, low, high, count, outside);
+        int8_t part[ROW_PART];
+        join_part(part, x + at, low, high, count, outside);
+        word = fill_run(word, part, count);
     }
     return word;
 }
@@ -53,7 +66,7 @@ static void fill_dilated(const kt_window *window, int32_t *word, const int8_t *x
         for (kx = 0; kx < window->kernel[1]; kx++) {
             const int32_t at = left + kx * window->dilation[1];
             if (within && at >= 0 && at < width) {
-                word = kt_fill_run(word, x + (y * width + at) * channels, channels);
+                word = fill_run(word, x + (y * width + at) * channels, channels);
             } else {
                 word = kt_fill_outside(word, outside, kt_run_pairs(channels));
             }
@@ -75,7 +88,7 @@ static void fill_cut(const kt_window *window, int32_t *word, const int8_t *x, in
         if (y < 0 || y >= window->input[0] || first >= end) {
             word = kt_fill_outside(word, outside, kt_run_pairs(length));
         } else if (end - first == length) {
-            word = kt_fill_run(word, row, length);
+            word = fill_run(word, row, length);
         } else {
             word = fill_cut_row(word, row, channels, first, end, length, outside);
         }

@@ -58,8 +58,9 @@ KT_INLINE void kt_fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_
     }
 }
 
-/* One column of a panel: what lies under the window at result position (oy, ox). */
-KT_INLINE void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy, int32_t ox)
+/* One column of a panel: what lies under the window at result position (oy, ox). A function of its own, for it is long. */
+static __attribute__((noinline, unused)) void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy,
+                                                             int32_t ox)
 {
     const int32_t top = oy * window->stride[0] - window->pad[0];
     const int32_t left = ox * window->stride[1] - window->pad[1];

@@ -51,7 +51,8 @@ static inline int32_t reciprocal(uint32_t sum, int32_t bits)
     return kt_shift_left_saturated(y, 1);
 }
 
-static inline int32_t scaled_exp(const kt_softmax_params *params, int32_t difference)
+/* A function of its own, for it is long and called twice. */
+static __attribute__((noinline)) int32_t scaled_exp(const kt_softmax_params *params, int32_t difference)
 {
     return exp_negative(kt_high_multiply(kt_shift_left_saturated(difference, params->shift), params->multiplier));
 }

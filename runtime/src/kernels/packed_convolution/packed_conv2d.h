@@ -114,25 +114,23 @@ KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t 
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t direction = kt_direction(x, y);
     const int32_t step = direction * channels;
+    const int is_pointwise = kt_is_pointwise(window);
     int32_t *const panel = scratch;
     const int32_t *const start = kt_start_of(params, bias, panel + 2 * params->pairs);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
     const int32_t first = direction > 0 ? 0 : left - 1;
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
+    const int8_t *run = x + first * depth;
     y += first * channels;
-    if (kt_is_pointwise(window)) {
-        x += first * depth;
-        for (; left > 0; left -= 2, x += 2 * direction * depth, y += 2 * step) {
-            kt_fill_run(panel, x, depth);
-            if (left > 1) {
-                kt_fill_run(panel + 1, x + direction * depth, depth);
-            }
-            kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
-        }
-        return;
-    }
     for (; left > 0; left -= 2, y += 2 * step) {
-        kt_fill_two(window, params->outside, panel, x, direction, left, &at);
+        if (is_pointwise) {
+            int32_t i;
+            for (i = 0; i < kt_minimum(left, 2); i++, run += direction * depth) {
+                kt_fill_run(panel + i, run, depth);
+            }
+        } else {
+            kt_fill_two(window, params->outside, panel, x, direction, left, &at);
+        }
         kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
     }
 }

@@ -412,38 +412,42 @@ KT_WALK void kt_walk_rows(const kt_gradient_walk *walk)
 }
 
 /* The panel of two positions of a 1x1 window, or of one where no more are left. */
-static inline void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t position, int32_t direction, int32_t left)
+static inline void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t *panel, int32_t position, int32_t direction, int32_t left)
 {
     const int32_t channels = walk->from.window->output[KT_CHANNELS], shift = walk->from.prescale_shift;
-    const int8_t *const g = walk->from.g + position * channels, *const other = g + direction * channels;
-    int32_t *word = walk->panel;
+    const int8_t *g = walk->from.g + position * channels;
+    int32_t i;
     if (shift == KT_USUAL_SHIFT && channels % 4 == 0 && left > 1) {
-        int32_t c;
-        for (c = 0; c < channels; c += 4, word += 4) {
-            kt_scale_two(g + c, other + c, walk->from.prescale + c, word);
+        const int8_t *const other = g + direction * channels;
+        for (i = 0; i < channels; i += 4, panel += 4) {
+            kt_scale_two(g + i, other + i, walk->from.prescale + i, panel);
         }
         return;
     }
-    kt_fill_scaled(g, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, word);
-    if (left > 1) {
-        kt_fill_scaled(other, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, word + 1);
+    for (i = 0; i < kt_minimum(left, 2); i++, g += direction * channels) {
+        kt_fill_scaled(g, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, panel + i);
     }
 }
+
+/* The panel of `count` positions of a 1x1 window from `position` on, two after the other (pointwise_gradient.c). */
+void kt_pointwise_panel(const kt_gradient_walk *walk, int32_t position, int32_t direction, int32_t count);
+
+/* What those positions receive: so many input channels, whose weights stand in the stream. dx: the first channel of the first of them; stride:
+ * bytes from position to position. */
+void kt_pointwise_product(const kt_gradient_walk *walk, int8_t *dx, int32_t stride, int32_t count, int32_t channels);
 
 /* A 1x1 window: what a position receives lies where it does, without a border. */
 KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    const int32_t depth = window->input[KT_CHANNELS], pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
-    const int32_t direction = kt_direction(walk->from.g, walk->dx);
+    const int32_t depth = window->input[KT_CHANNELS], direction = kt_direction(walk->from.g, walk->dx);
     const int32_t stride = direction * depth;
-    const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     int32_t position = kt_first(direction, left);
-    int8_t *dx = walk->dx + position * depth;
-    for (; left > 0; left -= 2, position += 2 * direction, dx += 2 * stride) {
-        kt_fill_pointwise(walk, position, direction, left);
-        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
+    for (; left > 0; left -= 2, position += 2 * direction) {
+        const int32_t count = kt_minimum(left, 2);
+        kt_pointwise_panel(walk, position, direction, count);
+        kt_pointwise_product(walk, walk->dx + position * depth, stride, count, depth);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Gradient of CONV_2D and FULLY_CONNECTED with LoRA or a delta to their input: the frozen path from transposed weights, plus the trained one. */
 #define KT_WITH_PATH 1
+#define KT_WINDOWS KT_OTHER_WINDOWS /* what LoRA adds to those of 1x1 windows is in path_starts.h */
 #include "kt/kernels/packed_convolution.h"
 #include "packed_input_gradient.h"
 
