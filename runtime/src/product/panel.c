@@ -1,4 +1,4 @@
-/* The column of a panel under a window at the border of the image, or dilated: what lies outside is put in between. */
+/* The columns of a panel. Where a window meets the border of the image, or is dilated, what lies outside is put in between. */
 #include "panel.h"
 
 enum { ROW_PART = 32 };
@@ -95,11 +95,46 @@ static void fill_cut(const kt_window *window, int32_t *word, const int8_t *x, in
     }
 }
 
-void kt_fill_border(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t top, int32_t left)
+/* One column. Windows inside of the image need no care, but this takes them too. */
+static void fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, kt_position at)
 {
+    const int32_t top = at.y * window->stride[0] - window->pad[0], left = at.x * window->stride[1] - window->pad[1];
     if (window->dilation[1] == 1) {
         fill_cut(window, word, x, top, left, outside);
     } else {
         fill_dilated(window, word, x, top, left, outside);
+    }
+}
+
+/* Kernel rows inside the image, of both columns; next: values from row to row. A length that the compiler knows leaves no branches. */
+KT_INLINE void fill_rows(int32_t *word, const int8_t *x, const int8_t *other, int32_t rows, int32_t length, int32_t next)
+{
+    const int32_t words = 2 * kt_run_pairs(length);
+    for (; rows > 0; rows--, x += next, other += next, word += words) {
+        kt_fill_runs(word, x, other, length);
+    }
+}
+
+void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second)
+{
+    const int32_t channels = window->input[2], rows = window->kernel[0], length = window->kernel[1] * channels, next = window->input[1] * channels;
+    const int32_t top = first.y * window->stride[0] - window->pad[0], left = first.x * window->stride[1] - window->pad[1];
+    const int32_t apart = (second.x - first.x) * window->stride[1], other = left + apart;
+    const int8_t *row;
+    if (first.y != second.y || (top | left | other) < 0 || top + rows > window->input[0] ||
+        kt_maximum(left, other) + window->kernel[1] > window->input[1] || window->dilation[0] != 1 || window->dilation[1] != 1) {
+        fill_column(window, outside, panel, x, first);
+        fill_column(window, outside, panel + 1, x, second);
+        return;
+    }
+    row = x + (top * window->input[1] + left) * channels;
+    if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
+        fill_rows(panel, row, row + apart * channels, rows, 3, next);
+    } else if (length == 4) {
+        fill_rows(panel, row, row + apart * channels, rows, 4, next);
+    } else if (length == 9) {
+        fill_rows(panel, row, row + apart * channels, rows, 9, next);
+    } else {
+        fill_rows(panel, row, row + apart * channels, rows, length, next);
     }
 }

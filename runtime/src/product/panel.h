@@ -10,6 +10,20 @@
 #include "kt/kernels/window.h"
 #include "kt/numerics.h"
 
+/* What is left of a run behind its fours. */
+KT_INLINE int32_t *kt_fill_rest(int32_t *word, const int8_t *x, int32_t length)
+{
+    if (length > 0) {
+        *word = kt_pair_of(x[0], length == 1 ? 0 : length == 2 ? x[1] : x[2]);
+        word += 2;
+        if (length == 3) {
+            *word = kt_pair_of(x[1], 0);
+            word += 2;
+        }
+    }
+    return word;
+}
+
 KT_INLINE int32_t *kt_fill_run(int32_t *word, const int8_t *x, int32_t length)
 {
     for (; length >= 16; length -= 16, x += 16, word += 16) {
@@ -21,15 +35,43 @@ KT_INLINE int32_t *kt_fill_run(int32_t *word, const int8_t *x, int32_t length)
     for (; length >= 4; length -= 4, x += 4, word += 4) {
         kt_split_four(x, word, word + 2);
     }
-    if (length > 0) {
-        *word = kt_pair_of(x[0], length == 1 ? 0 : length == 2 ? x[1] : x[2]);
-        word += 2;
-        if (length == 3) {
-            *word = kt_pair_of(x[1], 0);
-            word += 2;
-        }
+    return kt_fill_rest(word, x, length);
+}
+
+/* Words 0 to 3 of both columns of a panel: four values of each. */
+KT_INLINE void kt_fill_fours(int32_t *word, const int8_t *x, const int8_t *other)
+{
+#if KT_DSP
+    typedef struct {
+        int32_t first, second;
+    } two_words;
+    int32_t even, odd, other_even, other_odd;
+    kt_split_four(x, &even, &odd);
+    kt_split_four(other, &other_even, &other_odd);
+    __asm__("strd %1, %2, %0" : "=m"(*(two_words *)(void *)word) : "r"(even), "r"(other_even));
+    __asm__("strd %1, %2, %0" : "=m"(*(two_words *)(void *)(word + 2)) : "r"(odd), "r"(other_odd));
+#else
+    kt_split_four(x, word, word + 2);
+    kt_split_four(other, word + 1, word + 3);
+#endif
+}
+
+/* The same run of both columns of a panel. */
+KT_INLINE void kt_fill_runs(int32_t *word, const int8_t *x, const int8_t *other, int32_t length)
+{
+    for (; length >= 16; length -= 16, x += 16, other += 16, word += 16) {
+        kt_fill_fours(word, x, other);
+        kt_fill_fours(word + 4, x + 4, other + 4);
+        kt_fill_fours(word + 8, x + 8, other + 8);
+        kt_fill_fours(word + 12, x + 12, other + 12);
     }
-    return word;
+    for (; length >= 4; length -= 4, x += 4, other += 4, word += 4) {
+        kt_fill_fours(word, x, other);
+    }
+    if (length > 0) {
+        kt_fill_rest(word, x, length);
+        kt_fill_rest(word + 1, other, length);
+    }
 }
 
 KT_INLINE int32_t *kt_fill_outside(int32_t *word, int32_t value, int32_t pairs)
@@ -47,42 +89,12 @@ KT_INLINE int32_t kt_run_pairs(int32_t length)
     return (length + 3) / 4 * 2 - ((length & 3) == 1 || (length & 3) == 2 ? 1 : 0);
 }
 
-/* The column of the window whose first tap is at (top, left), for windows that meet the border or are dilated. */
-void kt_fill_border(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t top, int32_t left);
+/* A result position. */
+typedef struct {
+    int32_t y, x;
+} kt_position;
 
-/* Kernel rows inside the image; next: values from row to row. A length that the caller knows leaves no branches. */
-KT_INLINE void kt_fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_t length, int32_t next)
-{
-    for (; rows > 0; rows--, x += next) {
-        word = kt_fill_run(word, x, length);
-    }
-}
-
-/* One column of a panel: what lies under the window at result position (oy, ox). A function of its own, for it is long. */
-static __attribute__((noinline, unused)) void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy,
-                                                             int32_t ox)
-{
-    const int32_t top = oy * window->stride[0] - window->pad[0];
-    const int32_t left = ox * window->stride[1] - window->pad[1];
-    const int32_t rows = window->kernel[0];
-    const int32_t length = window->kernel[1] * window->input[2];
-    const int32_t width = window->input[1];
-    if ((top | left) >= 0 && top + rows <= window->input[0] && left + window->kernel[1] <= width &&
-        window->dilation[0] == 1 && window->dilation[1] == 1) {
-        const int8_t *const row = x + (top * width + left) * window->input[2];
-        const int32_t next = width * window->input[2];
-        if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
-            kt_fill_rows(word, row, rows, 3, next);
-        } else if (length == 4) {
-            kt_fill_rows(word, row, rows, 4, next);
-        } else if (length == 9) {
-            kt_fill_rows(word, row, rows, 9, next);
-        } else {
-            kt_fill_rows(word, row, rows, length, next);
-        }
-    } else {
-        kt_fill_border(window, outside, word, x, top, left);
-    }
-}
+/* Both columns of a panel: what lies under the window at two positions, which may be one. */
+void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second);
 
 #endif

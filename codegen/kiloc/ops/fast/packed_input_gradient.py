@@ -87,7 +87,7 @@ class StreamedInputGradient(Op):
         }
 
 
-POINTWISE = "kernels/packed_convolution/pointwise_gradient.c"
+POINTWISE = "kernels/packed_convolution/pointwise_panel.c"
 """What the gradients of 1x1 windows share."""
 
 
@@ -126,11 +126,9 @@ class PackedInputGradient(StreamedInputGradient):
             symbol = "kt_packed_pointwise_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op) + (2 * packing.padded(channels) if t.has("gain") else 0)
-        needs = ["product/sums.c", "product/gradient.c"]  # one of them may not be reached, but without optimisation is named
-        if symbol in ("kt_packed_pointwise_input_gradient_s8", "kt_packed_scaled_input_gradient_s8"):
-            needs.append(POINTWISE)
+        needs = ("product/sums.c", "product/gradient.c", POINTWISE)  # one of them may not be reached, but without optimisation is named
         return KernelCall(
-            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", tuple(needs), self._unreached(t)
+            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
         )
 
     def _gives_results(self, t: NodeTypes) -> bool:

@@ -80,11 +80,7 @@ KT_INLINE void kt_packed_row(const kt_packed_conv2d_params *params, const int8_t
     }
 }
 
-/* Position of a walk over [height][width], forwards or backwards. */
-typedef struct {
-    int32_t y, x;
-} kt_position;
-
+/* The next one of a walk over [height][width], forwards or backwards. */
 KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_position *at)
 {
     at->x += direction;
@@ -94,16 +90,14 @@ KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_p
     }
 }
 
-/* The columns of two positions, of which the second may not exist; moves on by both. */
+/* The columns of two positions, or where there is no second one that of the first twice; moves on by both. */
 static inline void kt_fill_two(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, int32_t direction,
                            int32_t left, kt_position *at)
 {
-    kt_fill_column(window, outside, panel, x, at->y, at->x);
+    const kt_position first = *at;
     kt_next_position(window, direction, at);
-    if (left > 1) {
-        kt_fill_column(window, outside, panel + 1, x, at->y, at->x);
-        kt_next_position(window, direction, at);
-    }
+    kt_fill_columns(window, outside, panel, x, first, left > 1 ? *at : first);
+    kt_next_position(window, direction, at);
 }
 
 KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
@@ -113,7 +107,7 @@ KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t 
     const int32_t depth = window->input[KT_CHANNELS];
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t direction = kt_direction(x, y);
-    const int32_t step = direction * channels;
+    const int32_t step = direction * channels, next = direction * depth;
     const int is_pointwise = kt_is_pointwise(window);
     int32_t *const panel = scratch;
     const int32_t *const start = kt_start_of(params, bias, panel + 2 * params->pairs);
@@ -123,11 +117,9 @@ KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t 
     const int8_t *run = x + first * depth;
     y += first * channels;
     for (; left > 0; left -= 2, y += 2 * step) {
-        if (is_pointwise) {
-            int32_t i;
-            for (i = 0; i < kt_minimum(left, 2); i++, run += direction * depth) {
-                kt_fill_run(panel + i, run, depth);
-            }
+        if (is_pointwise) { /* of the last position alone the other column is the same */
+            kt_fill_runs(panel, run, left > 1 ? run + next : run, depth);
+            run += 2 * next;
         } else {
             kt_fill_two(window, params->outside, panel, x, direction, left, &at);
         }

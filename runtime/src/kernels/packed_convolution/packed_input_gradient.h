@@ -43,21 +43,6 @@ typedef struct {
     const int32_t *stream;
 } kt_phase;
 
-/* kt_scale_four of two positions for the shift that nearly all layers have: four neighbouring words of a panel. */
-enum { KT_USUAL_SHIFT = 7 };
-KT_INLINE void kt_scale_two(const int8_t *g0, const int8_t *g1, const int16_t *prescale, int32_t *word)
-{
-    const int32_t half = 1 << (KT_USUAL_SHIFT - 1);
-    const int32_t m01 = kt_word_at(prescale), m23 = kt_word_at(prescale + 2);
-    int32_t even, odd;
-    kt_split_four(g0, &even, &odd);
-    word[0] = kt_pair_of_shifted(kt_add_low(half, even, m01), kt_add_high_low(half, even, m23));
-    word[2] = kt_pair_of_shifted(kt_add_low_high(half, odd, m01), kt_add_high(half, odd, m23));
-    kt_split_four(g1, &even, &odd);
-    word[1] = kt_pair_of_shifted(kt_add_low(half, even, m01), kt_add_high_low(half, even, m23));
-    word[3] = kt_pair_of_shifted(kt_add_low_high(half, odd, m01), kt_add_high(half, odd, m23));
-}
-
 /* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
 KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t channels, int32_t half, int32_t shift,
                                   int32_t *word)
@@ -411,43 +396,23 @@ KT_WALK void kt_walk_rows(const kt_gradient_walk *walk)
     }
 }
 
-/* The panel of two positions of a 1x1 window, or of one where no more are left. */
-static inline void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t *panel, int32_t position, int32_t direction, int32_t left)
-{
-    const int32_t channels = walk->from.window->output[KT_CHANNELS], shift = walk->from.prescale_shift;
-    const int8_t *g = walk->from.g + position * channels;
-    int32_t i;
-    if (shift == KT_USUAL_SHIFT && channels % 4 == 0 && left > 1) {
-        const int8_t *const other = g + direction * channels;
-        for (i = 0; i < channels; i += 4, panel += 4) {
-            kt_scale_two(g + i, other + i, walk->from.prescale + i, panel);
-        }
-        return;
-    }
-    for (i = 0; i < kt_minimum(left, 2); i++, g += direction * channels) {
-        kt_fill_scaled(g, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, panel + i);
-    }
-}
-
-/* The panel of `count` positions of a 1x1 window from `position` on, two after the other (pointwise_gradient.c). */
-void kt_pointwise_panel(const kt_gradient_walk *walk, int32_t position, int32_t direction, int32_t count);
-
-/* What those positions receive: so many input channels, whose weights stand in the stream. dx: the first channel of the first of them; stride:
- * bytes from position to position. */
-void kt_pointwise_product(const kt_gradient_walk *walk, int8_t *dx, int32_t stride, int32_t count, int32_t channels);
+/* The panel of two positions of a 1x1 window, or of one where no more are left (pointwise_panel.c). */
+void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t *panel, int32_t position, int32_t direction, int32_t left);
 
 /* A 1x1 window: what a position receives lies where it does, without a border. */
 KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    const int32_t depth = window->input[KT_CHANNELS], direction = kt_direction(walk->from.g, walk->dx);
+    const int32_t depth = window->input[KT_CHANNELS], pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
+    const int32_t direction = kt_direction(walk->from.g, walk->dx);
     const int32_t stride = direction * depth;
+    const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     int32_t position = kt_first(direction, left);
-    for (; left > 0; left -= 2, position += 2 * direction) {
-        const int32_t count = kt_minimum(left, 2);
-        kt_pointwise_panel(walk, position, direction, count);
-        kt_pointwise_product(walk, walk->dx + position * depth, stride, count, depth);
+    int8_t *dx = walk->dx + position * depth;
+    for (; left > 0; left -= 2, position += 2 * direction, dx += 2 * stride) {
+        kt_fill_pointwise(walk, walk->panel, position, direction, left);
+        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
     }
 }
 

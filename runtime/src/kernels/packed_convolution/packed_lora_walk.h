@@ -43,10 +43,8 @@ static void walk(started_layer *layer, const int8_t *x, int32_t *panel, int8_t *
         if (!pointwise) {
             kt_fill_two(window, params->outside, panel, x, direction, left, &at);
         } else {
-            kt_fill_run(panel, x + position * depth, depth);
-            if (left > 1) {
-                kt_fill_run(panel + 1, x + (position + direction) * depth, depth);
-            }
+            const int8_t *const run = x + position * depth;
+            kt_fill_runs(panel, run, left > 1 ? run + direction * depth : run, depth); /* of the last position alone both are the same */
         }
         finish_panel(layer, panel, position, left > 1 ? direction : 0, y);
     }

@@ -28,13 +28,6 @@ KT_INLINE void kt_finish_panel(const kt_trained_sums *trained, const int32_t *pa
     }
 }
 
-/* One copy of the code that fills a column: what this kernel adds to the sums costs more than a call. */
-static __attribute__((noinline)) void kt_fill_position(const kt_packed_conv2d_lora_params *params, int32_t *word, const int8_t *x,
-                                                       kt_position at)
-{
-    kt_fill_column(&params->window, params->outside, word, x, at.y, at.x);
-}
-
 KT_INLINE void kt_packed_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel, kt_product_kernel *product,
                                       kt_finish_block *finish)
 {
@@ -44,11 +37,7 @@ KT_INLINE void kt_packed_trained_walk(const kt_trained_sums *trained, const int8
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
     int32_t position = at.y * window->output[KT_X] + at.x;
     for (; left > 0; left -= 2, position += 2 * direction) {
-        int32_t i;
-        for (i = 0; i < kt_minimum(left, 2); i++) {
-            kt_fill_position(trained->params, panel + i, x, at);
-            kt_next_position(window, direction, &at);
-        }
+        kt_fill_two(window, trained->params->outside, panel, x, direction, left, &at);
         kt_finish_panel(trained, panel, position, left > 1, position + direction, y, product, finish);
     }
 }
