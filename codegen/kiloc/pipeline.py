@@ -51,6 +51,7 @@ from .passes.constant_channels import without_constant_channels
 from .passes.frozen_front import front_length, frozen_first, handed_on
 from .passes.narrowed_training import Limits, NarrowedTraining, narrowed_training
 from .passes.schedule import remember, schedule
+from .passes.repeat_channels import with_repeated_channels
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
 from .passes.stripes import STRIPE
@@ -165,7 +166,8 @@ def _trainable(
 ) -> tuple[Graph, Graph, NarrowedTraining | None, Options, NewClassPlan | None]:
     """The frozen model, what is made of it to train it, the same on fewer channels, the options with the rate that the optimizer takes where
     none is named, and how classes are added."""
-    base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
+    base = with_rounding(replace(graph, name=options.name or graph.name), options.profile)
+    base = stage("simplify", base if options.by_position else with_repeated_channels(base))
     base = with_window(base, options.attention_window)
     if not options.methods:
         base = stage("keep", with_kept(base, options.features)) if options.features else base

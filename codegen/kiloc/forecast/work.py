@@ -10,6 +10,7 @@ from ..ir.kernel_call import KernelCall
 from ..ir.verify import node_types
 from ..ops.backward.parameter_gradient import ParameterGradient
 from ..ops.fast.blocked_input_gradient import BlockedInputGradient
+from ..ops.fast.triple import TripleLinear
 from ..plan.paging import pages_of
 from ..plan.slice import kernel_call
 from .geometry import SINGLE, Geometry, geometry
@@ -20,7 +21,7 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
 
     macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
     inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
-    values of a low-rank path; runs: of products whose values lie side by side under a window; scratch: bytes, with those of weights that are
+    values of a low-rank path; runs: of products whose values lie side by side under a window; chunks: in which a kernel sums them; scratch: bytes, with those of weights that are
     made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it does. Products of
     whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is more: `_of_window`
     and `_of_taps`.
@@ -47,6 +48,7 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "macs": macs,
         "results": results,
         "runs": macs / run if run else 0.0,
+        **_in_chunks(node, results, positions, channels),
         "positions": positions,
         "channels": channels,
         "depth": depth,
@@ -88,6 +90,12 @@ def _in_vectors(results: float, positions: float, channels: float, depth: float)
         "results, odd depth": results if depth % 4 else 0.0,
         "macs, odd depth": macs if depth % 4 else 0.0,
     }
+
+
+def _in_chunks(node: Node, results: float, positions: float, channels: float) -> dict[str, float]:
+    """Of kernels that sum a window in chunks, which they add: once for each result, and laid out six positions at a time."""
+    chunks = _whole(float(node.op.length), node.op.chunk) if isinstance(node.op, TripleLinear) and node.op.chunk else 1.0
+    return {"results x chunks": results * chunks, "p/6 x chunks": _whole(positions, 6) * chunks, "p/6 x c x chunks": _whole(positions, 6) * channels * chunks}
 
 
 def _bytes(call: KernelCall | None) -> tuple[float, float]:

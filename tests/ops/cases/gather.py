@@ -34,7 +34,28 @@ def gradient_case(r: Rng) -> Case:
     return Case(backward, {"g": gradient(y, 1.0)}, {"g": codes(r, *y)})
 
 
-GENERATORS = {"gather": (kernel_case, 40), "resample_gradient": (gradient_case, 40)}
+def repeated(r: Rng) -> tuple[tuple[int, ...], Gather]:
+    """Channels that are taken several times, one behind the other: more values than a vector has, and some beside."""
+    channels, times = int(r.integers(1, 40)), int(r.choice([2, 2, 3, 4, 8]))
+    return (1, int(r.integers(1, 4)), channels), Gather(2, (tuple(i // times for i in range(times * channels)),))
+
+
+def repeated_case(r: Rng) -> Case:
+    shape, op = repeated(r)
+    return Case(op, {"x": activation(shape, 0.1, 0)}, {"x": int8(r, *shape)})
+
+
+def repeated_gradient_case(r: Rng) -> Case:
+    shape, op = repeated(r)
+    y = (*shape[:2], len(op.indices[0]))
+    backward = ResampleGradient(2, shape, y, tuple((i, o, 1) for o, i in enumerate(op.indices[0])), (), shift=int(r.integers(-2, 5)))
+    return Case(backward, {"g": gradient(y, 1.0)}, {"g": codes(r, *y)})
+
+
+GENERATORS = {
+    "gather": (kernel_case, 40), "repeated": (repeated_case, 20),
+    "resample_gradient": (gradient_case, 40), "repeated_gradient": (repeated_gradient_case, 20),
+}  # fmt: skip
 
 
 def taken(op: Gather, x: Any) -> Any:
@@ -62,5 +83,6 @@ def graph(shape: tuple[int, ...], axis: int, *indices: tuple[int, ...]) -> Make:
 
 def graphs() -> Iterator[tuple[str, Make]]:
     yield "gather-channels", graph((1, 4, 3, 5), 3, (4, 0, 0, 2))
+    yield "gather-channels-twice", graph((1, 4, 3, 5), 3, (0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
     yield "gather-rows", graph((1, 4, 3), 1, (3, 1, 2, 2, 0))
     yield "gather-image", graph((1, 4, 3, 2), 1, (0, 0, 1, 3), (2, 1))

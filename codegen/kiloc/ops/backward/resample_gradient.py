@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Environment, Names, NodeTypes, register
+from ...ir.reach import Reach
 from ._gradient import Real, RequantizedGradient, batch
 
 Pairs = tuple[tuple[int, int, int], ...]
 """(index of x, index of y, weight)."""
+
+REPEATED_AT_ONCE = 16
+"""Values that the kernel of a repetition, or of its gradient, may read before it writes what they make (KT_REPEATED_AT_ONCE in the runtime)."""
 
 
 @register
@@ -52,6 +56,18 @@ class ResampleGradient(RequantizedGradient):
             return prod(self.x_shape[:a]), (self.x_shape[a], 1), (self.y_shape[a], 1), prod(self.x_shape[a + 1 :])
         rows, columns = self.x_shape[a : a + 2], self.y_shape[a : a + 2]
         return prod(self.x_shape[:a]), (rows[0], rows[1]), (columns[0], columns[1]), prod(self.x_shape[a + 2 :])
+
+    @property
+    def times(self) -> int:
+        """How many neighbours of g along the last axis each value takes, one for one; 0 where it takes others."""
+        if self.columns or self.unit_shift or self.axis != len(self.x_shape) - 1 or self.y_shape[-1] % self.x_shape[-1]:
+            return 0
+        times = self.y_shape[-1] // self.x_shape[-1]
+        return times if sorted(self.rows) == [(i // times, i, 1) for i in range(self.y_shape[-1])] else 0
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        times, index = self.times, np.arange(prod(self.x_shape), dtype=np.int64)
+        return ("g", Reach(index * times, (index + 1) * times, 1).in_bands(REPEATED_AT_ONCE)) if times else None
 
     def _matrix(self, pairs: Pairs, x: int, y: int) -> NDArray[np.int64]:
         """[x, y]: the weight of each value of x in each of y."""
@@ -91,6 +107,10 @@ class ResampleGradient(RequantizedGradient):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         outer, x, y, block = self.extents()
+        if times := self.times:
+            repeated: dict[str, Field] = {"size": prod(self.x_shape), "times": times, "shift": self.shift}
+            operands = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
+            return KernelCall("kt_repeat_gradient_s8", "kt_repeat_gradient_params", repeated, operands, source="kernels/layout/repeat.c")
         fields: dict[str, Field] = {
             "outer": outer, "input": x, "output": y, "block": block, "weight_shift": self.unit_shift, "shift": self.shift,
             **self._tables("row", self.rows, x[0]), **self._tables("column", self.columns, x[1]),

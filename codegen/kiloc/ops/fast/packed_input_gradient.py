@@ -87,8 +87,8 @@ class StreamedInputGradient(Op):
         }
 
 
-POINTWISE = "kernels/packed_convolution/pointwise_panel.c"
-"""What the gradients of 1x1 windows share."""
+POINTWISE = "product/scaled_panel.c"
+"""What the gradients of 1x1 windows read."""
 
 
 @register

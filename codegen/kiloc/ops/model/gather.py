@@ -16,8 +16,10 @@ from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
-from ..backward.resample_gradient import Pairs, ResampleGradient
+from ..backward.resample_gradient import REPEATED_AT_ONCE, Pairs, ResampleGradient
 from ._movement import axis_of, emit, integers, moved
 from .reshape import Reshape
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
-
 
 @register
 @dataclass(frozen=True)
@@ -70,6 +71,28 @@ class Gather(Op):
             y = y.take(np.array(chosen, np.int64), self.axis + i)
         return (y,)
 
+    @property
+    def times(self) -> int:
+        """How often each index is taken, one behind the other; 0 where they are others, or in another order."""
+        (chosen, *more) = self.indices
+        times = chosen.count(chosen[0])
+        return times if not more and chosen == tuple(i // times for i in range(len(chosen))) else 0
+
+    def repeats(self, shape: tuple[int, ...]) -> int:
+        """How often each value of an x of this shape is taken, one behind the other; 0 where that is not what it does."""
+        return self.times if self.axis == len(shape) - 1 and len(self.indices[0]) == self.times * shape[-1] else 0
+
+    def height(self, t: NodeTypes) -> int:
+        shape = t.result().shape
+        return shape[1] if len(shape) == 4 and self.axis > 1 else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, {"x": (rows, self.height(t))})
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        times, index = self.repeats(t.type("x").shape), np.arange(t.type("x").size, dtype=np.int64)
+        return ("x", Reach(index, index + 1, times).in_bands(REPEATED_AT_ONCE)) if times else None
+
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t = b.types(node)
         rows, columns = (*(_pairs(chosen) for chosen in self.indices), ())[:2]
@@ -78,6 +101,10 @@ class Gather(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y, behind = t.type("x").shape, t.result().shape, self.axis + len(self.indices)
+        if times := self.repeats(x):
+            repeated: dict[str, Field] = {"size": prod(x), "times": times}
+            arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+            return KernelCall("kt_repeat_s8", "kt_repeat_params", repeated, arguments, source="kernels/layout/repeat.c")
         one = (1,) * (2 - len(self.indices))
         rows, columns = (*self.indices, (0,))[:2]
         fields: dict[str, Field] = {

@@ -95,7 +95,25 @@ typedef struct {
 /* y[o, r, c] = x[o, rows[r], columns[c]]. */
 void kt_gather_s8(const kt_gather_params *params, const int8_t *x, int8_t *y);
 
-/* As above, each index of y between two of x: {lower, upper, weight of upper in 1/1024} for each row and column. */
+/* size: values of x, or of dx. */
+typedef struct {
+    int32_t size;
+    int32_t times;
+} kt_repeat_params;
+
+/* y[i * times + k] = x[i], k < times. y may lie over x: it is written value by value, forwards, or backwards where it lies above x. */
+void kt_repeat_s8(const kt_repeat_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t size;
+    int32_t times;
+    int32_t shift;
+} kt_repeat_gradient_params;
+
+/* dx[i] = the sum over k of g[i * times + k], brought to eight bits by the shift, rounded half up. dx may lie over g, in the same way. */
+void kt_repeat_gradient_s8(const kt_repeat_gradient_params *params, const int8_t *g, int8_t *dx);
+
+/* As kt_gather_s8, each index of y between two of x: {lower, upper, weight of upper in 1/1024} for each row and column. */
 typedef struct {
     int32_t outer;
     int32_t input[2];

@@ -38,7 +38,7 @@ static __attribute__((noinline)) void kt_walk_blocks(const kt_blocked_input_grad
     for (; left > 0; left -= count, position += count * direction) {
         count = kt_minimum(left, params->positions);
         for (i = 0; i < count; i += 2) {
-            kt_fill_pointwise(&walk, panel + i * pairs, position + i * direction, direction, count - i);
+            kt_fill_pointwise(&walk.from, panel + i * pairs, position + i * direction, direction, count - i);
         }
         for (first = 0; first < depth; first += part.depth) {
             if (params->channels < depth) {

@@ -10,9 +10,9 @@
 
 #include "../../product/halves.h"
 #include "../../product/product.h"
+#include "../../product/scaled_panel.h"
 #include "packed_bias.h"
 #include "../convolution/path_gradient.h"
-#include "../convolution/scaled_gradient.h"
 
 /* 1 in the kernel that adds a trained path: it does without what only the other one calls. */
 #ifndef KT_WITH_PATH
@@ -42,41 +42,6 @@ typedef struct {
     int32_t pairs;
     const int32_t *stream;
 } kt_phase;
-
-/* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
-KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t channels, int32_t half, int32_t shift,
-                                  int32_t *word)
-{
-    int32_t left;
-    for (left = channels; left >= 8; left -= 8, g += 8, m += 8, word += 8) {
-        kt_scale_four(g, m, half, shift, word, word + 2);
-        kt_scale_four(g + 4, m + 4, half, shift, word + 4, word + 6);
-    }
-    if (left >= 4) {
-        kt_scale_four(g, m, half, shift, word, word + 2);
-        left -= 4, g += 4, m += 4, word += 4;
-    }
-    if (left > 0) {
-        int8_t rest[4] = {0, 0, 0, 0};
-        int32_t even, odd, i;
-        for (i = 0; i < left; i++) {
-            rest[i] = g[i];
-        }
-        kt_scale_four(rest, m, half, shift, &even, &odd);
-        *word = left == 2 ? kt_pair_of(kt_low(even), kt_low(odd)) : even;
-        word += 2;
-        if (left == 3) {
-            *word = odd;
-            word += 2;
-        }
-    }
-    return word;
-}
-
-static inline int32_t kt_channel_pairs(int32_t channels)
-{
-    return channels / 4 * 2 + (channels % 4 + 1) / 2;
-}
 
 /* One column of one row of a panel, scaled, or zeros where g is NULL. */
 static __attribute__((noinline)) void kt_fill_one(const kt_scaled_gradient *from, const int8_t *g, int32_t *word)
@@ -396,8 +361,13 @@ KT_WALK void kt_walk_rows(const kt_gradient_walk *walk)
     }
 }
 
-/* The panel of two positions of a 1x1 window, or of one where no more are left (pointwise_panel.c). */
-void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t *panel, int32_t position, int32_t direction, int32_t left);
+/* The panel of two positions of a 1x1 window, or where no more are left that of one twice. */
+static inline void kt_fill_pointwise(const kt_scaled_gradient *from, int32_t *panel, int32_t position, int32_t direction, int32_t left)
+{
+    const int32_t channels = from->window->output[KT_CHANNELS];
+    const int8_t *const g = from->g + position * channels;
+    kt_fill_scaled_columns(g, left > 1 ? g + direction * channels : g, from->prescale, channels, from->prescale_shift, panel);
+}
 
 /* A 1x1 window: what a position receives lies where it does, without a border. */
 KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
@@ -411,7 +381,7 @@ KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
     int32_t position = kt_first(direction, left);
     int8_t *dx = walk->dx + position * depth;
     for (; left > 0; left -= 2, position += 2 * direction, dx += 2 * stride) {
-        kt_fill_pointwise(walk, walk->panel, position, direction, left);
+        kt_fill_pointwise(&walk->from, walk->panel, position, direction, left);
         kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
     }
 }

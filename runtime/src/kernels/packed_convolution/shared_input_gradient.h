@@ -9,7 +9,7 @@
 #include "kt/kernels/packed_convolution.h"
 #include "../../product/product.h"
 #include "../convolution/path_gradient.h"
-#include "../convolution/scaled_gradient.h"
+#include "../../product/scaled_panel.h"
 
 #if KT_DSP
 #include "../dsp/simd.h"

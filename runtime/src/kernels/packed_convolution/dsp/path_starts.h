@@ -208,7 +208,7 @@ static void kt_walk_started(const kt_gradient_walk *walk)
         fours.power = right < 0 ? 0 : (int32_t)(0 - (UINT32_C(1) << right));
     }
     for (; left > 0; left -= 2, position += 2 * direction) {
-        kt_fill_pointwise(walk, walk->panel, position, direction, left);
+        kt_fill_pointwise(&walk->from, walk->panel, position, direction, left);
         kt_multiply_started(walk, &fours, position, left > 1 ? direction : 0, pairs);
     }
 }

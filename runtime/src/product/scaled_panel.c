@@ -1,5 +1,5 @@
-/* The scaled gradients of two positions of a 1x1 window, which all kernels of its gradient read. */
-#include "packed_input_gradient.h"
+/* Both columns of a panel of scaled gradients. */
+#include "scaled_panel.h"
 
 /* kt_scale_four of two positions for the shift that nearly all layers have: four neighbouring words of a panel. */
 enum { KT_USUAL_SHIFT = 7 };
@@ -16,19 +16,16 @@ KT_INLINE void kt_scale_two(const int8_t *g0, const int8_t *g1, const int16_t *p
     word[3] = kt_pair_of_shifted(kt_add_low_high(half, odd, m01), kt_add_high(half, odd, m23));
 }
 
-void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t *panel, int32_t position, int32_t direction, int32_t left)
+void kt_fill_scaled_columns(const int8_t *g, const int8_t *other, const int16_t *prescale, int32_t channels, int32_t shift, int32_t *panel)
 {
-    const int32_t channels = walk->from.window->output[KT_CHANNELS], shift = walk->from.prescale_shift;
-    const int8_t *g = walk->from.g + position * channels;
     int32_t i;
-    if (shift == KT_USUAL_SHIFT && channels % 4 == 0 && left > 1) {
-        const int8_t *const other = g + direction * channels;
+    if (shift == KT_USUAL_SHIFT && channels % 4 == 0) {
         for (i = 0; i < channels; i += 4, panel += 4) {
-            kt_scale_two(g + i, other + i, walk->from.prescale + i, panel);
+            kt_scale_two(g + i, other + i, prescale + i, panel);
         }
         return;
     }
-    for (i = 0; i < kt_minimum(left, 2); i++, g += direction * channels) {
-        kt_fill_scaled(g, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, panel + i);
+    for (i = 0; i < 2; i++) {
+        kt_fill_scaled(i == 0 ? g : other, prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, panel + i);
     }
 }
