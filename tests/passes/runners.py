@@ -36,6 +36,7 @@ from kiloc.passes.page_updates import page_updates
 from kiloc.passes.postpone import postponed
 from kiloc.passes.recompute import recompute
 from kiloc.passes.reconstruct import reconstruct
+from kiloc.passes.repeat_channels import with_repeated_channels
 from kiloc.passes.row_stripes import in_stripes
 from kiloc.passes.schedule import remember, schedule
 from kiloc.passes.simplify import simplify, with_rounding
@@ -97,6 +98,7 @@ def _fit(graph: Graph, arena: int) -> Graph:
 PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
     "with_rounding": Pass(with_rounding, "nothing"),
+    "with_repeated_channels": Pass(with_repeated_channels),
     "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
     "by_position": Pass(by_position, "nothing"),
     "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),

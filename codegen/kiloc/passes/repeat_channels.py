@@ -1,7 +1,7 @@
 """Depthwise layers with several results of each input channel as a repetition of those channels and a layer with one of each.
 
-The fast kernels of every core, forward and backward, are for one result of each channel. What is repeated takes as much memory as the result, if the
-layer has no stride, and the layer may be computed in place; with a stride it takes more.
+The fast kernels of every core, forward and backward, are for one result of each channel. A repetition may lie over what it repeats, and the layer may
+be computed in place, so that both take what is repeated: as much as the result, if the layer has no stride, else more.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def with_repeated_channels(graph: Graph) -> Graph:
 def _times(graph: Graph, node: Node, most: int) -> int:
     """How often the channels of its input are repeated; 0 where they are not."""
     assert isinstance(node.op, DepthwiseConv2D)
-    x, times = graph.type(node.inputs["x"]), node.op.multiplier_of_depth(node_types(graph, node))
-    return times if times > 1 and x.shape[3] >= LEAST_CHANNELS and (1 + times) * x.bytes <= most else 0
+    name, times = node.inputs["x"], node.op.multiplier_of_depth(node_types(graph, node))
+    x, stays = graph.type(name), sum(name in n.inputs.values() for n in graph.nodes) > 1 or name in (*graph.inputs, *graph.outputs)
+    return times if times > 1 and x.shape[3] >= LEAST_CHANNELS and (times + stays) * x.bytes <= most else 0
 
 
 def _most_alive(graph: Graph) -> int:

@@ -36,7 +36,7 @@ def gradient_case(r: Rng) -> Case:
 
 def repeated(r: Rng) -> tuple[tuple[int, ...], Gather]:
     """Channels that are taken several times, one behind the other: more values than a vector has, and some beside."""
-    channels, times = int(r.integers(1, 40)), int(r.choice([2, 2, 3, 4, 8]))
+    channels, times = int(r.integers(1, 40)), int(r.choice([2, 2, 3, 4, 8, 17]))
     return (1, int(r.integers(1, 4)), channels), Gather(2, (tuple(i // times for i in range(times * channels)),))
 
 

@@ -1,4 +1,5 @@
-/* Values one behind the other twice, and the gradient of that, on cores with Helium: 16 at once, as loads and stores of two vectors interleave them. */
+/* Values one behind the other several times, and the gradient of that, on cores with Helium: 16 at once. Of two, loads and stores of two vectors
+ * interleave them; of more, each of them is gathered and scattered. */
 #include "../repeat.h"
 #include "../../window.h"
 #include "kt/architecture.h"
@@ -6,47 +7,65 @@
 #if KT_MVE
 #include <arm_mve.h>
 
+enum { KT_MOST_SCATTERED = 16 }; /* times: offsets are bytes, and sums halves of words */
+
+/* Whole vectors, or where there are too many repetitions none. */
+static inline int32_t kt_vectors(int32_t size, int32_t times)
+{
+    return times <= KT_MOST_SCATTERED ? (size + KT_REPEATED_AT_ONCE - 1) / KT_REPEATED_AT_ONCE : 0;
+}
+
+static inline uint8x16_t kt_offsets_of(int32_t times)
+{
+    return vmulq_n_u8(vidupq_n_u8(0, 1), (uint8_t)times);
+}
+
 void kt_repeat_s8(const kt_repeat_params *params, const int8_t *x, int8_t *y)
 {
     const kt_repeat_params p = *params;
-    const int32_t direction = kt_direction(x, y), whole = p.times == 2 ? p.size / KT_REPEATED_AT_ONCE : 0;
-    const int32_t rest = p.size - whole * KT_REPEATED_AT_ONCE;
-    int32_t i, left;
-    for (i = kt_first(direction, p.size), left = direction < 0 ? rest : 0; left > 0; left--, i--) {
+    const int32_t direction = kt_direction(x, y), vectors = kt_vectors(p.size, p.times), singles = vectors == 0 ? p.size : 0;
+    const uint8x16_t offsets = kt_offsets_of(p.times);
+    int32_t i, k;
+    for (i = kt_first(direction, vectors); kt_within(i, vectors); i += direction) {
+        const int32_t left = p.size - i * KT_REPEATED_AT_ONCE;
+        const mve_pred16_t lanes = vctp8q((uint32_t)left);
+        const int8x16_t values = vldrbq_z_s8(x + i * KT_REPEATED_AT_ONCE, lanes);
+        int8_t *const to = y + i * KT_REPEATED_AT_ONCE * p.times;
+        if (p.times == 2 && left >= KT_REPEATED_AT_ONCE) {
+            const int8x16x2_t twice = {{values, values}};
+            vst2q_s8(to, twice);
+            continue;
+        }
+        for (k = 0; k < p.times; k++) {
+            vstrbq_scatter_offset_p_s8(to + k, offsets, values, lanes);
+        }
+    }
+    for (i = kt_first(direction, singles); kt_within(i, singles); i += direction) {
         kt_repeat_one(&p, i, x, y);
     }
-    for (i = kt_first(direction, whole); kt_within(i, whole); i += direction) {
-        const int8x16_t values = vldrbq_s8(x + i * KT_REPEATED_AT_ONCE);
-        const int8x16x2_t twice = {{values, values}};
-        vst2q_s8(y + 2 * i * KT_REPEATED_AT_ONCE, twice);
-    }
-    for (i = whole * KT_REPEATED_AT_ONCE, left = direction > 0 ? rest : 0; left > 0; left--, i++) {
-        kt_repeat_one(&p, i, x, y);
-    }
-}
-
-/* Sums of two in 16 bits, of each second result. */
-static inline int8x16_t kt_sums_of_two(int8x16x2_t g, int16x8_t shift)
-{
-    const int16x8_t even = vaddq_s16(vmovlbq_s8(g.val[0]), vmovlbq_s8(g.val[1]));
-    const int16x8_t odd = vaddq_s16(vmovltq_s8(g.val[0]), vmovltq_s8(g.val[1]));
-    return vqmovntq_s16(vqmovnbq_s16(vdupq_n_s8(0), vqrshlq_s16(even, shift)), vqrshlq_s16(odd, shift));
 }
 
 void kt_repeat_gradient_s8(const kt_repeat_gradient_params *params, const int8_t *g, int8_t *dx)
 {
     const kt_repeat_gradient_params p = *params;
-    const int32_t direction = kt_direction(g, dx), whole = p.times == 2 ? p.size / KT_REPEATED_AT_ONCE : 0;
-    const int32_t rest = p.size - whole * KT_REPEATED_AT_ONCE;
+    const int32_t direction = kt_direction(g, dx), vectors = kt_vectors(p.size, p.times), singles = vectors == 0 ? p.size : 0;
     const int16x8_t shift = vdupq_n_s16((int16_t)-kt_clamp(p.shift, -15, 15));
-    int32_t i, left;
-    for (i = kt_first(direction, p.size), left = direction < 0 ? rest : 0; left > 0; left--, i--) {
-        kt_sum_repeated(&p, i, g, dx);
+    const uint8x16_t offsets = kt_offsets_of(p.times);
+    int32_t i, k;
+    for (i = kt_first(direction, vectors); kt_within(i, vectors); i += direction) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)(p.size - i * KT_REPEATED_AT_ONCE));
+        const int8_t *const from = g + i * KT_REPEATED_AT_ONCE * p.times;
+        int16x8_t even = vdupq_n_s16(0), odd = even;
+        int8x16_t sums;
+        for (k = 0; k < p.times; k++) {
+            const int8x16_t values = vldrbq_gather_offset_z_s8(from + k, offsets, lanes);
+            even = vaddq_s16(even, vmovlbq_s8(values));
+            odd = vaddq_s16(odd, vmovltq_s8(values));
+        }
+        sums = vqmovnbq_s16(vdupq_n_s8(0), vqrshlq_s16(even, shift));
+        vstrbq_p_s8(dx + i * KT_REPEATED_AT_ONCE, vqmovntq_s16(sums, vqrshlq_s16(odd, shift)), lanes);
     }
-    for (i = kt_first(direction, whole); kt_within(i, whole); i += direction) {
-        vstrbq_s8(dx + i * KT_REPEATED_AT_ONCE, kt_sums_of_two(vld2q_s8(g + 2 * i * KT_REPEATED_AT_ONCE), shift));
-    }
-    for (i = whole * KT_REPEATED_AT_ONCE, left = direction > 0 ? rest : 0; left > 0; left--, i++) {
+    for (i = kt_first(direction, singles); kt_within(i, singles); i += direction) {
         kt_sum_repeated(&p, i, g, dx);
     }
 }
