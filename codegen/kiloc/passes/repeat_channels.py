@@ -18,8 +18,8 @@ LEAST_CHANNELS = 4
 
 
 def with_repeated_channels(graph: Graph) -> Graph:
-    """The same function. Layers stay as they are where what is repeated would be more than any node reads and writes."""
-    most, nodes, values, taken = _most_alive(graph), list[Node](), dict(graph.values), {*graph.values, *(n.name for n in graph.nodes)}
+    """The same function. Layers stay as they are where what is repeated would be the largest activation."""
+    most, nodes, values, taken = _largest(graph), list[Node](), dict(graph.values), {*graph.values, *(n.name for n in graph.nodes)}
     for node in graph.nodes:
         if isinstance(node.op, DepthwiseConv2D) and (times := _times(graph, node, most)):
             x = graph.values[node.inputs["x"]]
@@ -38,11 +38,11 @@ def _times(graph: Graph, node: Node, most: int) -> int:
     """How often the channels of its input are repeated; 0 where they are not."""
     assert isinstance(node.op, DepthwiseConv2D)
     name, times = node.inputs["x"], node.op.multiplier_of_depth(node_types(graph, node))
-    x, stays = graph.type(name), sum(name in n.inputs.values() for n in graph.nodes) > 1 or name in (*graph.inputs, *graph.outputs)
-    return times if times > 1 and x.shape[3] >= LEAST_CHANNELS and (times + stays) * x.bytes <= most else 0
+    x = graph.type(name)
+    return times if times > 1 and x.shape[3] >= LEAST_CHANNELS and times * x.bytes <= most else 0
 
 
-def _most_alive(graph: Graph) -> int:
-    """The most bytes of activations that a node reads and writes."""
-    ends = ({v for v in (*n.inputs.values(), *n.outputs) if graph.values[v].kind != "constant"} for n in graph.nodes)
-    return max((sum(graph.type(v).bytes for v in found) for found in ends), default=0)
+def _largest(graph: Graph) -> int:
+    """Bytes of the largest activation: as results may lie over what they are made of, an arena is not much larger."""
+    ends = {v for n in graph.nodes for v in (*n.inputs.values(), *n.outputs) if graph.values[v].kind != "constant"}
+    return max((graph.type(v).bytes for v in ends), default=0)
