@@ -29,8 +29,9 @@ static inline kt_covered kt_covered_at(const kt_window *window, int32_t oy, int3
     return found;
 }
 
-/* Windows that cover a position are taken so many at a time, and so many channels at most, whose sums wait for more of them. */
-enum { KT_MOST_WINDOWS = 9, KT_WAITING_CHANNELS = 64 };
+/* Windows that cover a position are taken so many at a time, one more than those of 3x3, and so many channels at most, whose sums wait for more of
+ * them. */
+enum { KT_MOST_WINDOWS = 10, KT_WAITING_CHANNELS = 64 };
 
 /* Taps that are kept on the stack, and channels of a block that has no room there. */
 enum { KT_KEPT_TAPS = 512, KT_FEW_CHANNELS = 8 };
