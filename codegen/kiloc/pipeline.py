@@ -50,8 +50,8 @@ from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
 from .passes.frozen_front import front_length, frozen_first, handed_on
 from .passes.narrowed_training import Limits, NarrowedTraining, narrowed_training
-from .passes.schedule import remember, schedule
 from .passes.repeat_channels import with_repeated_channels
+from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
 from .passes.stripes import STRIPE

@@ -19,12 +19,12 @@ from .geometry import SINGLE, Geometry, geometry
 def work(graph: Graph, node: Node) -> dict[str, float]:
     """Of one call. A result has positions, each of so many channels; a value of it is a sum of `depth` products.
 
-    macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
-    inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
-    values of a low-rank path; runs: of products whose values lie side by side under a window; chunks: in which a kernel sums them; scratch: bytes, with those of weights that are
-    made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it does. Products of
-    whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is more: `_of_window`
-    and `_of_taps`.
+    macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth; inputs:
+    values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x values of a
+    low-rank path; runs: of products whose values lie side by side under a window; chunks: in which a kernel sums them; scratch: bytes, with those of
+    weights that are made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it
+    does. Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is
+    more: `_of_window` and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)
@@ -95,7 +95,8 @@ def _in_vectors(results: float, positions: float, channels: float, depth: float)
 def _in_chunks(node: Node, results: float, positions: float, channels: float) -> dict[str, float]:
     """Of kernels that sum a window in chunks, which they add: once for each result, and laid out six positions at a time."""
     chunks = _whole(float(node.op.length), node.op.chunk) if isinstance(node.op, TripleLinear) and node.op.chunk else 1.0
-    return {"results x chunks": results * chunks, "p/6 x chunks": _whole(positions, 6) * chunks, "p/6 x c x chunks": _whole(positions, 6) * channels * chunks}
+    panels = _whole(positions, 6) * chunks
+    return {"results x chunks": results * chunks, "p/6 x chunks": panels, "p/6 x c x chunks": panels * channels}
 
 
 def _bytes(call: KernelCall | None) -> tuple[float, float]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
+
 @register
 @dataclass(frozen=True)
 class Gather(Op):

@@ -25,8 +25,8 @@ static inline void kt_repeat_one(const kt_repeat_params *params, int32_t i, cons
 static inline void kt_sum_repeated(const kt_repeat_gradient_params *params, int32_t i, const int8_t *g, int8_t *dx)
 {
     const int8_t *const from = g + i * params->times;
-    int32_t sum = 0, k;
-    for (k = 0; k < params->times; k++) {
+    int32_t sum = from[0] + (params->times > 1 ? from[1] : 0), k;
+    for (k = 2; k < params->times; k++) {
         sum += from[k];
     }
     dx[i] = kt_saturate8(kt_shift_round(sum, params->shift));
