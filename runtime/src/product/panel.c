@@ -87,6 +87,8 @@ static void fill_cut(const kt_window *window, int32_t *word, const int8_t *x, in
         const int8_t *const row = x + (y * width + left) * channels;
         if (y < 0 || y >= window->input[0] || first >= end) {
             word = kt_fill_outside(word, outside, kt_run_pairs(length));
+        } else if (end - first == length && length == 4) {
+            word = kt_fill_run(word, row, 4);
         } else if (end - first == length) {
             word = fill_run(word, row, length);
         } else {

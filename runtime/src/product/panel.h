@@ -41,19 +41,8 @@ KT_INLINE int32_t *kt_fill_run(int32_t *word, const int8_t *x, int32_t length)
 /* Words 0 to 3 of both columns of a panel: four values of each. */
 KT_INLINE void kt_fill_fours(int32_t *word, const int8_t *x, const int8_t *other)
 {
-#if KT_DSP
-    typedef struct {
-        int32_t first, second;
-    } two_words;
-    int32_t even, odd, other_even, other_odd;
-    kt_split_four(x, &even, &odd);
-    kt_split_four(other, &other_even, &other_odd);
-    __asm__("strd %1, %2, %0" : "=m"(*(two_words *)(void *)word) : "r"(even), "r"(other_even));
-    __asm__("strd %1, %2, %0" : "=m"(*(two_words *)(void *)(word + 2)) : "r"(odd), "r"(other_odd));
-#else
     kt_split_four(x, word, word + 2);
     kt_split_four(other, word + 1, word + 3);
-#endif
 }
 
 /* The same run of both columns of a panel. */

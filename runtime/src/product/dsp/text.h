@@ -2,7 +2,8 @@
 #ifndef KT_DSP_TEXT_H
 #define KT_DSP_TEXT_H
 
-#define KT_NAKED __attribute__((naked))
+/* Aligned as a Cortex-M7 fetches its instructions. */
+#define KT_NAKED __attribute__((naked, aligned(8)))
 /* The text reads the arguments, not C. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
