@@ -1,4 +1,4 @@
-"""Depthwise layers with several results of each channel: their channels are repeated, with the results of the file and the same bits on every core."""
+"""Depthwise layers with several results of each channel: channels are repeated, with the results of the file and the same bits on every core."""
 
 from __future__ import annotations
 
