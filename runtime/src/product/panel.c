@@ -117,26 +117,32 @@ KT_INLINE void fill_rows(int32_t *word, const int8_t *x, const int8_t *other, in
     }
 }
 
+/* Whether a window whose first tap is there lies inside of the image. */
+static inline int is_inside(const kt_window *window, int32_t top, int32_t left)
+{
+    return (top | left) >= 0 && top + window->kernel[0] <= window->input[0] && left + window->kernel[1] <= window->input[1];
+}
+
 void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second)
 {
     const int32_t channels = window->input[2], rows = window->kernel[0], length = window->kernel[1] * channels, next = window->input[1] * channels;
     const int32_t top = first.y * window->stride[0] - window->pad[0], left = first.x * window->stride[1] - window->pad[1];
-    const int32_t apart = (second.x - first.x) * window->stride[1], other = left + apart;
+    const int32_t down = (second.y - first.y) * window->stride[0], right = (second.x - first.x) * window->stride[1];
+    const int32_t apart = down * next + right * channels;
     const int8_t *row;
-    if (first.y != second.y || (top | left | other) < 0 || top + rows > window->input[0] ||
-        kt_maximum(left, other) + window->kernel[1] > window->input[1] || window->dilation[0] != 1 || window->dilation[1] != 1) {
+    if (!is_inside(window, top, left) || !is_inside(window, top + down, left + right) || window->dilation[0] != 1 || window->dilation[1] != 1) {
         fill_column(window, outside, panel, x, first);
         fill_column(window, outside, panel + 1, x, second);
         return;
     }
-    row = x + (top * window->input[1] + left) * channels;
+    row = x + top * next + left * channels;
     if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
-        fill_rows(panel, row, row + apart * channels, rows, 3, next);
+        fill_rows(panel, row, row + apart, rows, 3, next);
     } else if (length == 4) {
-        fill_rows(panel, row, row + apart * channels, rows, 4, next);
+        fill_rows(panel, row, row + apart, rows, 4, next);
     } else if (length == 9) {
-        fill_rows(panel, row, row + apart * channels, rows, 9, next);
+        fill_rows(panel, row, row + apart, rows, 9, next);
     } else {
-        fill_rows(panel, row, row + apart * channels, rows, length, next);
+        fill_rows(panel, row, row + apart, rows, length, next);
     }
 }
