@@ -63,7 +63,8 @@ void kt_repeat_gradient_s8(const kt_repeat_gradient_params *params, const int8_t
             odd = vaddq_s16(odd, vmovltq_s8(values));
         }
         sums = vqmovnbq_s16(vdupq_n_s8(0), vqrshlq_s16(even, shift));
-        vstrbq_p_s8(dx + i * KT_REPEATED_AT_ONCE, vqmovntq_s16(sums, vqrshlq_s16(odd, shift)), lanes);
+        sums = vqmovntq_s16(sums, vqrshlq_s16(odd, shift));
+        vstrbq_p_s8(dx + i * KT_REPEATED_AT_ONCE, vmaxq_s8(sums, vdupq_n_s8(-INT8_MAX)), lanes); /* as kt_saturate8 */
     }
     for (i = kt_first(direction, singles); kt_within(i, singles); i += direction) {
         kt_sum_repeated(&p, i, g, dx);
