@@ -15,7 +15,7 @@ from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Names, NodeTypes, register
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
-from .packed_input_gradient import POINTWISE, SHIFTS, UNCALIBRATED, PackedInputGradient, StreamedInputGradient, packed_input_gradient, phases
+from .packed_input_gradient import SCALED_PANEL, SHIFTS, UNCALIBRATED, PackedInputGradient, StreamedInputGradient, packed_input_gradient, phases
 from .shared_input_gradient import stream_of_layer, stream_step, weights_of
 
 ONE_BLOCK = 64
@@ -73,7 +73,7 @@ class BlockedInputGradient(StreamedInputGradient):
             arguments,
             scratch,
             "kernels/packed_convolution/blocked_input_gradient.c",
-            ("product/gradient.c", POINTWISE, "kernels/packed_convolution/repack_stream.c"),
+            ("product/gradient.c", SCALED_PANEL, "kernels/packed_convolution/repack_stream.c"),
         )
 
 

@@ -87,8 +87,8 @@ class StreamedInputGradient(Op):
         }
 
 
-POINTWISE = "product/scaled_panel.c"
-"""What the gradients of 1x1 windows read."""
+SCALED_PANEL = "product/scaled_panel.c"
+"""Fills the panels of 1x1 windows."""
 
 
 @register
@@ -126,7 +126,7 @@ class PackedInputGradient(StreamedInputGradient):
             symbol = "kt_packed_pointwise_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op) + (2 * packing.padded(channels) if t.has("gain") else 0)
-        needs = ("product/sums.c", "product/gradient.c", POINTWISE)  # one of them may not be reached, but without optimisation is named
+        needs = ("product/sums.c", "product/gradient.c", SCALED_PANEL)  # one of them may not be reached, but without optimisation is named
         return KernelCall(
             symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
         )

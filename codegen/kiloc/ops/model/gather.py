@@ -72,16 +72,12 @@ class Gather(Op):
             y = y.take(np.array(chosen, np.int64), self.axis + i)
         return (y,)
 
-    @property
-    def times(self) -> int:
-        """How often each index is taken, one behind the other; 0 where they are others, or in another order."""
-        (chosen, *more) = self.indices
-        times = chosen.count(chosen[0])
-        return times if not more and chosen == tuple(i // times for i in range(len(chosen))) else 0
-
     def repeats(self, shape: tuple[int, ...]) -> int:
         """How often each value of an x of this shape is taken, one behind the other; 0 where that is not what it does."""
-        return self.times if self.axis == len(shape) - 1 and len(self.indices[0]) == self.times * shape[-1] else 0
+        (chosen, *more), last = self.indices, shape[-1]
+        times = len(chosen) // last
+        one_behind_the_other = tuple(i // times for i in range(times * last)) if times else ()
+        return times if not more and self.axis == len(shape) - 1 and chosen == one_behind_the_other else 0
 
     def height(self, t: NodeTypes) -> int:
         shape = t.result().shape
