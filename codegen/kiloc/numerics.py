@@ -138,9 +138,9 @@ def exponent_for(largest: Any, limit: float, lowest: int = -100) -> Ints:
 
 
 def round_half_up(x: Floats) -> Ints:
-    """floor(x + 0.5) of float32, saturated at +-2^30."""
-    shifted = np.asarray(x, np.float32) + np.float32(0.5)
-    limited = np.clip(shifted, np.float32(-(2.0**30)), np.float32(2.0**30))
+    """floor(x + 0.5) of float32, saturated at +-2^30; NaN gives the lowest value."""
+    shifted, limit = np.asarray(x, np.float32) + np.float32(0.5), np.float32(2.0**30)
+    limited = np.where(shifted > -limit, np.minimum(shifted, limit), -limit)
     return np.asarray(np.floor(limited).astype(np.int64))
 
 

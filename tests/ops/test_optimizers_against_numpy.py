@@ -247,6 +247,26 @@ def streamed_near_limit(r: Rng) -> Case:
     return replace(case, op=replace(op, decay=pick(r, 0.0, 0.0, 0.01 / rate)), arrays={**a, **changed})
 
 
+def streamed_sparse(r: Rng) -> Case:
+    """Most products 0, as behind a ReLU: such steps are 0 unless a factor has no bound, and what they leave is held or brought to another exponent.
+    Codes of -128, which no step stores; norms about as long as the limit."""
+    case = pick(r, streamed_weights, streamed_limits, streamed_near_limit, streamed_near_limit)(r)
+    op, t, a = case.op, case.node_types(), {name: array.copy() for name, array in case.arrays.items()}
+    assert isinstance(op, StreamedWeights)
+    kept = pick(r, 0.0, 0.2, 0.7)
+    a["g"][r.random(a["g"].shape) > kept] = 0
+    a["x"][r.random(a["x"].shape) > kept] = t.type("x").zero_point
+    if r.random() < 0.3:
+        a["value"][r.random(a["value"].shape) < 0.1] = -128
+    if r.random() < 0.2:
+        a["learning_rate"][:] = pick(r, np.inf, np.nan, 0.0)
+    power = int(a["exponent"][0]) + int(a["exponent_offset"][0] if "exponent_offset" in a else 0)
+    x = a["x"].astype(np.float64) - t.type("x").zero_point
+    length = np.linalg.norm(np.outer(a["g"], x)) * op.fields(t, t.type("g").size)["scale"] * 2.0**power
+    clip = pick(r, op.clip, 1.0, min(length, 1e30) * pick(r, 0.8, 0.95, 1.05, 1.2, 2.0))
+    return replace(case, op=replace(op, clip=float(clip)), arrays=a)
+
+
 def streamed_rows(r: Rng) -> Case:
     """Rows in parts that need not divide them, under windows of one position or more."""
     height, width, depth, rows, kernel = (int(r.integers(1, n)) for n in (5, 6, 9, 9, 4))
@@ -317,7 +337,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     for f, count in (
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
-        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_rows, 40),
+        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

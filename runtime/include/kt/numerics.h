@@ -245,6 +245,12 @@ static inline int kt_is_one(float x)
     return kt_float_bits(x) == kt_float_bits(1.0f);
 }
 
+/* Whether x is neither an infinity nor no number. */
+static inline int kt_is_finite(float x)
+{
+    return (kt_float_bits(x) & UINT32_C(0x7F800000)) != UINT32_C(0x7F800000);
+}
+
 /* a - b. A build for size has one function of the library for sums and differences. */
 static inline float kt_minus(float a, float b)
 {

@@ -41,20 +41,52 @@ static __attribute__((noinline, unused)) int32_t kt_largest_code(const int8_t *v
     return largest;
 }
 
-/* Where a code has this magnitude, which one has. */
-static __attribute__((noinline, unused)) int32_t kt_place_of_code(const int8_t *value, int32_t magnitude)
+static inline int32_t kt_magnitude_of_master(int8_t value, int8_t remainder)
 {
-    int32_t i = 0;
-    while (value[i] != magnitude && value[i] != -magnitude) {
+    const int32_t master = kt_master(value, remainder);
+    return master < 0 ? -master : master;
+}
+
+/* Where the next code of this magnitude, which none exceeds, is from i on; count where there is none. */
+static inline int32_t kt_next_of_magnitude(const int8_t *value, int32_t i, int32_t count, int32_t magnitude)
+{
+#if KT_MVE
+    while (i + 16 <= count && (vcmpeqq_n_s8(vldrbq_s8(value + i), (int8_t)magnitude) | vcmpeqq_n_s8(vldrbq_s8(value + i), (int8_t)-magnitude)) == 0) {
+        i += 16;
+    }
+#elif KT_DSP
+    const uint32_t ones = UINT32_C(0x01010101), high = ones * (uint8_t)kt_minimum(magnitude, 127), low = ones * (uint8_t)-magnitude;
+    for (; i + 4 <= count; i += 4) {
+        const uint32_t word = kt_load_word(value + i);
+        uint32_t found;
+        (void)__ssub8((int8x4_t)word, (int8x4_t)high);
+        found = __sel(ones, 0);
+        (void)__ssub8((int8x4_t)low, (int8x4_t)word);
+        found = __sel(ones, found);
+        if (found != 0) {
+            break;
+        }
+    }
+#endif
+    while (i < count && value[i] != magnitude && value[i] != -magnitude) {
         i++;
     }
     return i;
 }
 
-/* What no master of codes up to `largest` exceeds in magnitude. */
-static inline int32_t kt_most_of_masters(int32_t largest)
+/* Where a master has the largest magnitude: one of the largest magnitude of codes has. */
+static __attribute__((noinline, unused)) int32_t kt_place_of_master(const int8_t *value, const int8_t *remainder, int32_t count)
 {
-    return 256 * largest + 128;
+    const int32_t code = kt_largest_code(value, count);
+    int32_t place = 0, largest = -1, i = -1;
+    while ((i = kt_next_of_magnitude(value, i + 1, count, code)) < count) {
+        const int32_t magnitude = kt_magnitude_of_master(value[i], remainder[i]);
+        if (magnitude > largest) {
+            largest = magnitude;
+            place = i;
+        }
+    }
+    return place;
 }
 
 /* The exponent of kt_fitting_exponent for moved values, where it is the same for `least`, the magnitude of one of them, and for `most`, which none

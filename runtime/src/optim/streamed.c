@@ -12,44 +12,73 @@ void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const i
     kt_stream_bias(params, g, exponent, value, count, learning_rate);
 }
 
-/* The largest magnitude of a moved value. */
+/* The largest magnitude of a moved value: that of those without a step is their largest master's. */
 static __attribute__((noinline)) float largest_moved(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
                                                      const int8_t *remainder, float unit, float kept)
 {
     float largest = 0.0f;
-    int32_t row, column, i = 0;
+    int32_t row, column, i = 0, held = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
-            const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(s, row, column));
-            largest = kt_larger_magnitude(largest, kt_absolute(moved));
+            if (s->sparse && kt_streamed_product(s, row, column) == 0) {
+                held = kt_maximum(held, kt_magnitude_of_master(value[i], remainder[i]));
+            } else {
+                const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(s, row, column));
+                largest = kt_larger_magnitude(largest, kt_absolute(moved));
+            }
         }
     }
-    return largest;
+    return kt_larger_magnitude(largest, kt_absolute(kt_block_moved(held, unit, kept, 0.0f)));
 }
 
 #if KT_SOFT_FLOAT
-/* Steps of a row from a column on, a part at most; returns how many. */
-static int32_t steps_of(const kt_streamed *s, int32_t row, int32_t column, int32_t columns, float *steps)
+/* Steps in units of 2^-12 of a master's, from a product without float32: |product| * factor / 2^shift, within kt_streamed_doubt of it. */
+typedef struct {
+    uint32_t factor; /* 16 bits, the first set, or the next power of two */
+    int32_t shift;
+    int32_t sign; /* of a positive product's: 0 or -1 */
+} streamed_units;
+
+/* held: the exponent of masters; product: the largest magnitude of one. Returns whether there are such units: float32 has steps and gradients as normal
+ * numbers, below its limits, and 32 bits have a value with its step. */
+static int units_of(const kt_streamed *s, int32_t held, int32_t product, streamed_units *units)
 {
-    const int32_t length = kt_minimum(columns - column, KT_STREAMED_PART);
-    int32_t i;
-    for (i = 0; i < length; i++) {
-        steps[i] = kt_streamed_step(s, row, column + i);
-    }
-    return length;
+    const uint32_t gradient = kt_float_bits(kt_times(s->scale.value, &s->factor));
+    const uint32_t step = kt_float_bits(kt_times(kt_float_of_bits(gradient), &s->rate));
+    const int32_t field = kt_exponent_field(gradient), step_field = kt_exponent_field(step);
+    units->factor = (kt_significand(step) + 128) >> 8;
+    units->shift = kt_minimum(KT_STEP_SHIFT - 16 + held - step_field, 31);
+    units->sign = (int32_t)step >> 31;
+    return s->sparse && s->scale.fields != 0 && field > 1 && field < KT_EXPONENT_BIAS + 44 && step_field > 1 && units->shift >= 0 &&
+           ((uint32_t)product * units->factor) >> units->shift < UINT32_C(1) << 30;
 }
 
-/* The largest magnitude of a moved value in units; -1 where a step is too large for them. */
-static int32_t largest_units(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, int32_t held)
+KT_INLINE int32_t units_of_product(const streamed_units *units, int32_t product)
 {
-    float steps[KT_STREAMED_PART];
-    int32_t largest = 0, row, column, i = 0, length;
+    const int32_t magnitude = (int32_t)((kt_magnitude(product) * units->factor) >> units->shift), sign = (product >> 31) ^ units->sign;
+    return (magnitude ^ sign) - sign;
+}
+
+/* By how much a step in units may be off: the last bit of 16, and the fraction. */
+KT_INLINE int32_t doubt_of(int32_t step)
+{
+    return 1 + (int32_t)(kt_magnitude(step) >> 15);
+}
+
+/* The largest magnitude of a moved value in units, which may be off by *doubt. */
+static int32_t largest_units(const kt_streamed_params *params, const kt_streamed *s, const streamed_units *units, const int8_t *value,
+                             const int8_t *remainder, int32_t *doubt)
+{
+    int32_t largest = 0, most = 0, row, column, i = 0;
     for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < params->columns; column += length, i += length) {
-            length = steps_of(s, row, column, params->columns, steps);
-            largest = kt_largest_units(value + i, remainder + i, steps, length, held, largest);
+        const int32_t g = s->g[row];
+        for (column = 0; column < params->columns; column++, i++) {
+            const int32_t step = units_of_product(units, g * (s->x[column] + s->offset));
+            most = kt_maximum(most, (int32_t)kt_magnitude(step));
+            largest = kt_maximum(largest, (int32_t)kt_magnitude(kt_master(value[i], remainder[i]) * (1 << KT_UNIT_BITS) - step));
         }
     }
+    *doubt = doubt_of(most);
     return largest;
 }
 
@@ -61,43 +90,72 @@ static int32_t units_at(const kt_streamed_params *params, const kt_streamed *s, 
     return kt_largest_units(value + i, remainder + i, &step, 1, held, largest);
 }
 
-/* Whether bounds tell the growth: *largest is what no magnitude exceeds, the largest code's and the largest step's together, and two elements, with
+/* Whether bounds tell the growth: *largest is what no magnitude exceeds, the largest master's and the largest step's together, and two elements, with
  * those, say what the largest is at least. */
-static int growth_by_bounds(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder, int32_t held,
-                            int32_t *largest, int32_t *growth)
+static int growth_by_bounds(const kt_streamed_params *params, const kt_streamed *s, kt_streamed_place place, const int8_t *value,
+                            const int8_t *remainder, int32_t held, int32_t *largest, int32_t *growth)
 {
-    const kt_streamed_place place = kt_largest_product(params, s);
-    const int32_t code = kt_largest_code(value, params->rows * params->columns);
+    const int32_t at = kt_place_of_master(value, remainder, params->rows * params->columns);
     const uint32_t step = kt_float_bits(kt_absolute(kt_streamed_step(s, place.row, place.column)));
     const int32_t shift = KT_STEP_SHIFT + held - kt_exponent_field(step);
     int32_t least = 0;
     if (shift < 2) {
         return 0;
     }
-    *largest = kt_most_of_masters(code) * (1 << KT_UNIT_BITS) + (int32_t)((step << 8 | KT_HALF_WORD) >> kt_minimum(shift, 31)) + 1;
-    least = units_at(params, s, value, remainder, held, kt_place_of_code(value, code), least);
+    *largest = kt_magnitude_of_master(value[at], remainder[at]) * (1 << KT_UNIT_BITS);
+    *largest += (int32_t)((step << 8 | KT_HALF_WORD) >> kt_minimum(shift, 31)) + 1;
+    least = units_at(params, s, value, remainder, held, at, least);
     least = units_at(params, s, value, remainder, held, place.row * params->columns + place.column, least);
     return kt_is_certain_between(least, *largest, held, growth);
+}
+
+/* Takes the steps; largest: no magnitude exceeds it. Where the exponent stays, so does what has no step; where units do not tell the rounding, float32
+ * is asked. */
+static void move_in_units(const kt_streamed_params *params, const kt_streamed *s, const streamed_units *units, int8_t *value, int8_t *remainder,
+                          int32_t held, int32_t growth, int32_t largest)
+{
+    const int32_t down = KT_UNIT_BITS + growth, half = 1 << (down - 1), usual = kt_doubtful_units(largest);
+    int32_t row, column, i = 0;
+    for (row = 0; row < params->rows; row++) {
+        const int32_t g = s->g[row];
+        if (g == 0 && growth == 0) {
+            i += params->columns;
+            continue;
+        }
+        for (column = 0; column < params->columns; column++, i++) {
+            const int32_t product = g * (s->x[column] + s->offset);
+            if (product != 0 || growth != 0) {
+                const int32_t master = kt_master(value[i], remainder[i]), step = units_of_product(units, product);
+                const int32_t moved = master * (1 << KT_UNIT_BITS) - step + half, doubt = product == 0 ? 0 : usual + doubt_of(step);
+                int32_t stored = (moved - doubt) >> down;
+                if ((moved + doubt) >> down != stored) {
+                    stored = kt_doubtful_master(master, kt_streamed_step(s, row, column), held, growth);
+                }
+                kt_store_master(&value[i], &remainder[i], stored);
+            }
+        }
+    }
 }
 
 /* Without decay; returns whether it was done. */
 static int in_integers(const kt_streamed_params *params, const kt_streamed *s, int8_t *value, int8_t *value_exponent, int8_t *remainder)
 {
-    const int32_t held = *value_exponent - 8, columns = params->columns;
-    float steps[KT_STREAMED_PART];
-    int32_t largest, growth, row, column, i = 0, length;
-    if (!growth_by_bounds(params, s, value, remainder, held, &largest, &growth)) {
-        largest = largest_units(params, s, value, remainder, held);
-        if (!kt_is_certain_growth(largest, held, &growth)) {
+    const int32_t held = *value_exponent - 8;
+    const kt_streamed_place place = kt_largest_product(params, s);
+    const int32_t product = (int32_t)kt_magnitude(kt_streamed_product(s, place.row, place.column));
+    streamed_units units;
+    int32_t largest, growth, doubt;
+    if (!units_of(s, held, product, &units)) {
+        return 0;
+    }
+    if (!growth_by_bounds(params, s, place, value, remainder, held, &largest, &growth)) {
+        largest = largest_units(params, s, &units, value, remainder, &doubt);
+        if (!kt_is_certain_between(largest - doubt, largest + doubt, held, &growth)) {
             return 0;
         }
+        largest += doubt;
     }
-    for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < columns; column += length, i += length) {
-            length = steps_of(s, row, column, columns, steps);
-            kt_move_masters(value + i, remainder + i, steps, length, held, growth, largest);
-        }
-    }
+    move_in_units(params, s, &units, value, remainder, held, growth, largest);
     *value_exponent = (int8_t)(held + growth + 8);
     return 1;
 }
@@ -124,17 +182,25 @@ KT_INLINE float moved_within(const kt_streamed *s, const kt_streamed_values *v, 
     return kt_block_moved(kt_master(v->value[i], v->remainder[i]), v->unit, v->kept, gradient * s->rate.value);
 }
 
-/* factor: 2^-e of an exponent that brings all within +-KT_MASTER_LIMIT, which none is held to therefore. */
-static void move_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, float factor)
+/* factor: 2^-e of an exponent that brings all within +-KT_MASTER_LIMIT, which none is held to therefore. stays: whether a value without a step is
+ * what it was. */
+static void move_within(const kt_streamed_params *params, const kt_streamed *s, const kt_streamed_values *v, float factor, int stays)
 {
     const int8_t *const x = s->x;
     const int32_t columns = params->columns;
     int32_t row, column, i = 0;
     for (row = 0; row < params->rows; row++) {
         const int32_t g = s->g[row];
+        if (g == 0 && stays) {
+            i += columns;
+            continue;
+        }
         for (column = 0; column < columns; column++, i++) {
-            const float moved = moved_within(s, v, i, g * (x[column] + s->offset));
-            kt_store_master(&v->value[i], &v->remainder[i], kt_floor(kt_times_power(moved, factor) + 0.5f));
+            const int32_t product = g * (x[column] + s->offset);
+            if (product != 0 || !stays) {
+                const float moved = moved_within(s, v, i, product);
+                kt_store_master(&v->value[i], &v->remainder[i], kt_floor(kt_times_power(moved, factor) + 0.5f));
+            }
         }
     }
 }
@@ -155,7 +221,7 @@ static int within_limits(const kt_streamed_params *params, const kt_streamed *s,
             return 0;
         }
     }
-    move_within(params, s, v, factor);
+    move_within(params, s, v, factor, s->sparse && v->kept == 1.0f && chosen + 8 == *value_exponent);
     *value_exponent = (int8_t)(chosen + 8);
     return 1;
 }

@@ -14,7 +14,8 @@
 #include "kt/optim.h"
 #include "storage_step.h"
 
-/* x: NULL for a bias, which has one column. */
+/* x: NULL for a bias, which has one column. sparse: whether a product of 0 is a step of 0, as no factor is infinite or no number: after a ReLU most
+ * products are, and are passed over. */
 typedef struct {
     const int8_t *g;
     const int8_t *x;
@@ -22,13 +23,23 @@ typedef struct {
     kt_float_factor scale;
     kt_float_factor factor;
     kt_float_factor rate;
+    int sparse;
 } kt_streamed;
+
+/* g[row] * (x[column] + offset) */
+static inline int32_t kt_streamed_product(const kt_streamed *s, int32_t row, int32_t column)
+{
+    return s->x == NULL ? s->g[row] : s->g[row] * (s->x[column] + s->offset);
+}
 
 static inline float kt_streamed_sum(const kt_streamed *s, int32_t row, int32_t column)
 {
-    const int32_t sum = s->x == NULL ? s->g[row] : s->g[row] * (s->x[column] + s->offset);
-    return kt_add_scaled_sum(0.0f, sum, &s->scale);
+    return kt_add_scaled_sum(0.0f, kt_streamed_product(s, row, column), &s->scale);
 }
+
+/* Up to these rows and columns no sum of squares leaves 32 bits, and up to so many elements in all the roundings of their sum, 2^-24 each, are
+ * small. */
+enum { KT_SURE_SIZE = 1 << 15, KT_SURE_ELEMENTS = 1 << 20 };
 
 /* What the optimizer would leave in an accumulator. */
 static __attribute__((noinline, unused)) float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t column)
@@ -36,11 +47,40 @@ static __attribute__((noinline, unused)) float kt_streamed_step(const kt_streame
     return kt_times(kt_gradient_by(kt_streamed_sum(s, row, column), &s->factor), &s->rate);
 }
 
-/* Elements of a row at a time that stand somewhere after all. */
-enum { KT_STREAMED_PART = 16 };
-
 #if KT_VECTOR
 #include "vector/streamed_squares.h"
+#elif KT_SOFT_FLOAT
+/* Elements of the gradient at a time that stand somewhere after all. */
+enum { KT_STREAMED_PART = 16 };
+
+/* The next elements that add to the norm, a part at most, from *row and *column on; returns how many. */
+static inline int32_t kt_streamed_part(const kt_streamed_params *params, const kt_streamed *s, int32_t *row, int32_t *column, float *gradients)
+{
+    int32_t length = 0;
+    for (; *row < params->rows; (*row)++, *column = 0) {
+        for (; *column < params->columns && !(s->sparse && s->g[*row] == 0); (*column)++) {
+            const int32_t product = kt_streamed_product(s, *row, *column);
+            if (length == KT_STREAMED_PART) {
+                return length;
+            }
+            if (product != 0 || !s->sparse) {
+                gradients[length++] = kt_add_scaled_sum(0.0f, product, &s->scale);
+            }
+        }
+    }
+    return length;
+}
+
+/* The squares of the gradient's elements, summed in order. */
+static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
+{
+    float gradients[KT_STREAMED_PART], total = 0.0f;
+    int32_t row = 0, column = 0, length;
+    while ((length = kt_streamed_part(params, s, &row, &column, gradients)) > 0) {
+        total = kt_add_squares(total, gradients, length, s->factor.value);
+    }
+    return total;
+}
 #else
 /* The squares of the gradient's elements, summed in order. */
 static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
@@ -48,22 +88,13 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
     float total = 0.0f;
     int32_t row, column;
     for (row = 0; row < params->rows; row++) {
-#if KT_SOFT_FLOAT
-        for (column = 0; column < params->columns; column += KT_STREAMED_PART) {
-            const int32_t length = kt_minimum(params->columns - column, KT_STREAMED_PART);
-            float gradients[KT_STREAMED_PART];
-            int32_t i;
-            for (i = 0; i < length; i++) {
-                gradients[i] = kt_streamed_sum(s, row, column + i);
+        for (column = 0; column < params->columns && !(s->sparse && s->g[row] == 0); column++) {
+            const int32_t product = kt_streamed_product(s, row, column);
+            if (product != 0 || !s->sparse) {
+                const float gradient = kt_add_scaled_sum(0.0f, product, &s->scale) * s->factor.value;
+                total = total + gradient * gradient;
             }
-            total = kt_add_squares(total, gradients, length, s->factor.value);
         }
-#else
-        for (column = 0; column < params->columns; column++) {
-            const float gradient = kt_streamed_sum(s, row, column) * s->factor.value;
-            total = total + gradient * gradient;
-        }
-#endif
     }
     return total;
 }
@@ -76,7 +107,7 @@ typedef struct {
 
 static inline kt_streamed_place kt_largest_product(const kt_streamed_params *params, const kt_streamed *s)
 {
-    kt_streamed_place place = {kt_place_of_code(s->g, kt_largest_code(s->g, params->rows)), 0};
+    kt_streamed_place place = {kt_next_of_magnitude(s->g, 0, params->rows, kt_largest_code(s->g, params->rows)), 0};
     int32_t largest = 0, i;
     for (i = 0; i < params->columns; i++) {
         const int32_t value = s->x[i] + s->offset, magnitude = value < 0 ? -value : value;
@@ -96,18 +127,38 @@ static __attribute__((noinline, unused)) float kt_streamed_magnitude(const kt_st
     return kt_absolute(kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step));
 }
 
-/* Whether bounds tell the exponent: no magnitude exceeds the largest code's and the largest step's together, as rounding is monotone, and the two
+/* Whether bounds tell the exponent: no magnitude exceeds the largest master's and the largest step's together, as rounding is monotone, and the two
  * elements that have those say what the largest is at least. */
 static inline int kt_streamed_exponent(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder,
                                        float unit, float kept, int32_t *exponent, float *factor)
 {
     const kt_streamed_place place = kt_largest_product(params, s);
-    const int32_t code = kt_largest_code(value, params->rows * params->columns);
+    const int32_t held = kt_place_of_master(value, remainder, params->rows * params->columns);
     const float step = kt_absolute(kt_streamed_step(s, place.row, place.column));
-    const float most = kt_block_moved(kt_most_of_masters(code), unit, kept, -step);
-    const float at_code = kt_streamed_magnitude(params, s, value, remainder, unit, kept, kt_place_of_code(value, code));
+    const float most = kt_block_moved(kt_magnitude_of_master(value[held], remainder[held]), unit, kept, -step);
+    const float at_code = kt_streamed_magnitude(params, s, value, remainder, unit, kept, held);
     const float at_step = kt_streamed_magnitude(params, s, value, remainder, unit, kept, place.row * params->columns + place.column);
     return kept >= 0.0f && step >= 0.0f && kt_exponent_between(kt_larger_magnitude(at_code, at_step), most, exponent, factor);
+}
+
+/* Whether a norm is certainly below `clip`, so that nothing needs to add it up: the exact sum of squares is that of g's times that of x's, and what
+ * float32 adds up in order differs by less than a fourth. */
+static inline int kt_is_surely_shorter(const kt_streamed_params *params, const kt_streamed *s, float clip)
+{
+    const float unit = s->scale.value * s->factor.value;
+    uint32_t rows = 0, columns = 0;
+    int32_t i;
+    if (params->rows > KT_SURE_SIZE || params->columns > KT_SURE_SIZE || params->rows * params->columns > KT_SURE_ELEMENTS) {
+        return 0;
+    }
+    for (i = 0; i < params->rows; i++) {
+        rows += (uint32_t)(s->g[i] * s->g[i]);
+    }
+    for (i = 0; i < params->columns; i++) {
+        const int32_t value = s->x == NULL ? 1 : s->x[i] + s->offset;
+        columns += (uint32_t)(value * value);
+    }
+    return 1.25f * ((float)rows * unit) * ((float)columns * unit) < clip * clip;
 }
 
 static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
@@ -120,7 +171,8 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
     s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
-    if (params->clip > 0.0f) {
+    s.sparse = kt_is_finite(s.scale.value) && kt_is_finite(s.factor.value) && kt_is_finite(rate);
+    if (params->clip > 0.0f && !kt_is_surely_shorter(params, &s, params->clip)) {
         s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
     }
     return s;
