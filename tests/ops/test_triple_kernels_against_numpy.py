@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, pick, seeds
+from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, seeds
 from test_kernels_against_numpy import depthwise, linear, lora_down
-from test_method_kernels_against_numpy import with_gain
+from test_method_kernels_against_numpy import rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
-from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, row_with_lora, small_window, wide, with_dead_channels
+from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, row_with_lora, small_window, wide, with_dead_channels, with_delta
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
-from kiloc.ir.types import TensorType
+from kiloc.ir.types import TensorType, scalar
 from kiloc.ops._window import Window
 from kiloc.ops.fast import triple as packing
 from kiloc.ops.fast._packing import NotProved
@@ -104,6 +104,31 @@ def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False) -> Case:
     return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
 
 
+def delta_row(r: Rng) -> Case:
+    """One row of a fully connected layer with a delta of all channels or of some, of up to a few channels or many; sums may be at their ends."""
+    for _ in range(1000):
+        case = wide(r, 1, pick(r, 1, 4))
+        case = extreme(case, r) if r.random() < 0.3 else case
+        case = replace(case, op=replace(case.op, activation=pick(r, "none", "relu", "relu6")))  # type: ignore[call-arg]
+        try:
+            return repacked(with_delta(case, r), partial(triple, 0), bool(r.random() < 0.4))[0]
+        except NotProved:
+            continue
+    raise AssertionError("no case")
+
+
+def delta_gradient(r: Rng) -> Case:
+    """The gradient of a layer of one position with a delta of all channels or of some to its input."""
+    case = layer_gradient(r, True)
+    shape, rows = case.types["weights"].shape, rows_table(r, case.types["weights"].shape[0])
+    types = {**case.types, "delta": TensorType(shape, "int8"), "delta_exponent": scalar("int8")}
+    arrays = {**case.arrays, "delta": codes(r, *shape), "delta_exponent": one(int(r.integers(-24, 8)))}
+    if r.random() < 0.5:
+        types |= {"delta": TensorType((int(rows.max()) + 1, *shape[1:]), "int8"), "delta_rows": TensorType(rows.shape, "int16")}
+        arrays |= {"delta": arrays["delta"][: int(rows.max()) + 1], "delta_rows": rows}
+    return repacked(replace(case, types=types, arrays=arrays), partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
+
+
 def down_projection(r: Rng) -> Case:
     case = lora_down(r)
     return replace(case, op=replace(case.op, triple=True))  # type: ignore[call-arg]
@@ -128,6 +153,8 @@ GENERATORS = {
     "triple_down_projection": (down_projection, 40),
     "triple_input_gradient": (gradient_of_layer, 40),
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
+    "triple_delta_input_gradient": (delta_gradient, 40),
+    "triple_delta_row": (delta_row, 60),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
     "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 24),

@@ -22,7 +22,7 @@ from .._merged import MERGED, widest
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
-from .packed import LORA_OPERANDS, PackedLinear, requantization
+from .packed import DELTA_OPERANDS, LORA_OPERANDS, PackedLinear, requantization
 
 LEAST, MOST = -(2**20), 2**20 - 1
 """Of a sum that is one of three in two words."""
@@ -52,7 +52,7 @@ SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
     "lora_row_relu": "kt_triple_lora_row_relu_s8", "lora_row_any": "kt_triple_lora_row_s8",
     "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
-    "lora_relu": "kt_triple_lora_relu_s8", "lora_any": "kt_triple_lora_s8",
+    "lora_relu": "kt_triple_lora_relu_s8", "lora_any": "kt_triple_lora_s8", "delta_row": "kt_triple_delta_row_s8",
 }  # fmt: skip
 Ints = NDArray[np.int64]
 
@@ -121,7 +121,11 @@ class TripleLinear(PackedLinear):
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
-        if self.wide:
+        if self.form == "delta_row":
+            rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
+            fields = {"layer": {**fields, **self._requantization_fields(t)}, "rows": rows, "packed_rows": 0}
+            arguments += [Argument(n.inputs[o]) for o in DELTA_OPERANDS]
+        elif self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in LORA_OPERANDS]
         elif lora:
@@ -142,10 +146,13 @@ class TripleLinear(PackedLinear):
         stacks = ("kt_started_on_stack",) if lora else ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
         unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
-        source = f"triple{'_lora' if lora else ''}{'_row' if row else ''}" if lora or row else symbol[3:-3]
+        struct = "kt_packed_conv2d_delta_params" if self.form == "delta_row" else struct
+        kind = "_lora" if lora else "_delta" if self.form == "delta_row" else ""
+        source = f"triple{kind}{'_row' if row else ''}" if lora or row else symbol[3:-3]
         product = ("triple", "triple_fill", "triple_panel", "triple_results")
         needs: tuple[str, ...] = ("product/triple_dense.c",) if row else tuple(f"product/{name}.c" for name in product)
         needs = (*needs, "product/triple_started.c") if lora and not row else needs
+        needs = (*needs, "product/four_rows.c") if self.form == "delta_row" else needs
         if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
@@ -218,7 +225,8 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     assert isinstance(layer, Linear)
     if layer.rounding != "twice":
         raise packing.NotProved("rounds once")
-    if t.has("delta"):
+    row = isinstance(layer, FullyConnected) and layer.images(t)[1][0] == 1 and not t.has(MERGED)
+    if t.has("delta") and (t.has("gain") or not row):
         raise packing.NotProved("a delta that is not merged into its weights")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
@@ -228,8 +236,10 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
     chunk = chunk_of(widest(whole) if t.has(MERGED) else whole, most or whole.shape[1])
     op, slow = TripleLinear(layer, t.type("weights"), "sums", chunk=chunk), ""
-    if not (t.has("lora_u") and t.has("gain")):
-        q, (_, y), addend_limit = requantization(layer, t), layer.images(t), 0
+    if t.has("delta"):
+        op, chunk = replace(op, form="delta_row", chunk=whole.shape[1]), whole.shape[1]
+    elif not (t.has("lora_u") and t.has("gain")):
+        q, addend_limit = requantization(layer, t), 0
         bias = packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
         try:
             if t.has("lora_u"):
@@ -240,7 +250,7 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
             slow = str(reason)
         else:
             form = "relu" if packing.rounds_half_up(q) else "any"
-            if isinstance(layer, FullyConnected) and y[0] == 1 and not t.has(MERGED):
+            if row:
                 form, chunk = f"row_{form}", whole.shape[1]
             form = f"lora_{form}" if t.has("lora_u") else form
             op = replace(op, form=form, limit=start.limit, addend_limit=addend_limit, chunk=chunk)

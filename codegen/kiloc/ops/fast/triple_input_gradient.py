@@ -15,7 +15,7 @@ from .._gain import GAIN_OPERANDS
 from .._merged import MERGED
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
-from .packed_input_gradient import LORA, StreamedInputGradient
+from .packed_input_gradient import DELTA, LORA, StreamedInputGradient
 from .triple import FOUR, TripleLinear, restored
 
 POSITIONS = 4
@@ -31,7 +31,7 @@ class TripleInputGradient(StreamedInputGradient):
     """stream: int32 [words], of a `TripleLinear` with such chunks."""
 
     mnemonic: ClassVar[str] = "triple_input_gradient"
-    optional: ClassVar[tuple[str, ...]] = (*LORA, *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
     positions: ClassVar[int] = POSITIONS
 
     chunk: int = 0
@@ -60,18 +60,21 @@ class TripleInputGradient(StreamedInputGradient):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {**self.layer_fields(t, n), "length": self.length, "chunk": self.chunk}
-        symbol, path, scratch = "kt_triple_input_gradient_s8", list[Argument](), 0
+        symbol, path, scratch = "kt_triple_input_gradient_s8", list[Argument | str](), 0
         needs: tuple[str, ...] = ("product/triple_backward.c",)
-        if t.has("lora_du"):
+        if t.has("lora_du") or t.has("delta"):
+            lora = t.has("lora_du")
             multiplier, shift = self.layer.path_multiplier(self.plain(t))
-            fields = {"layer": fields, "path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
-            path = [Argument(n.inputs[o]) for o in LORA]
+            channels = t.type("lora_a").shape[0] if lora else self.layer.y_image[2]
+            fields = {"layer": fields, "path_channels": channels, "path_multiplier": multiplier, "path_shift": shift}
+            fields["path_rows"] = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
+            path = [Argument(n.inputs[o]) for o in LORA] if lora else [Argument(n.inputs["g"]), "NULL", *(Argument(n.inputs[o]) for o in DELTA)]
             symbol = "kt_triple_path_input_gradient_s8"
         struct = f"{symbol[:-3]}_params"
         if t.has("gain"):
             needs = (*needs, f"kernels/triple_convolution/{symbol[3:-3]}.c")
             symbol, path, scratch = "kt_triple_scaled_input_gradient_s8", [Argument(n.inputs[o]) for o in GAIN_OPERANDS], 2 * self.layer.y_image[2]
-        arguments: tuple[Argument | Scratch, ...] = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), *([Scratch()] if scratch else []))
+        arguments: tuple[Argument | Scratch | str, ...] = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), *([Scratch()] if scratch else []))
         return KernelCall(symbol, struct, fields, arguments, scratch, f"kernels/triple_convolution/{symbol[3:-3]}.c", needs)
 
 
@@ -84,8 +87,10 @@ def triple_input_gradient(node: Node, t: NodeTypes, forward: tuple[Node, Value] 
     assert isinstance(layer, LinearInputGradient)
     if forward is None or not isinstance(forward[0].op, TripleLinear):
         raise packing.NotProved("inference has no three sums in two words")
-    if t.has("gain") and t.has("lora_du"):
+    if t.has("gain") and (t.has("lora_du") or t.has("delta")):
         raise packing.NotProved("its gains are trained beside its weights")
+    if t.has("delta") and (*layer.x_image[:2], *layer.y_image[:2]) != (1, 1, 1, 1):
+        raise packing.NotProved("a delta that is not merged into its weights")  # it reads g again when results lie over it
     if layer.x_image[2] % FOUR:
         raise packing.NotProved(f"its input channels are no multiple of {FOUR}")
     op = TripleInputGradient(layer, t.type("weights"), chunk=forward[0].op.chunk)

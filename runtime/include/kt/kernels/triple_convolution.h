@@ -84,6 +84,10 @@ void kt_triple_lora_row_s8(const kt_triple_lora_params *params, const int8_t *x,
 void kt_triple_lora_row_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                                 const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
 
+/* kt_packed_delta_row_s8 (kt/kernels/packed_convolution.h), with a stream as above, without requantisation; layer.pairs is the length. */
+void kt_triple_delta_row_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                            const int8_t *delta_exponent, int8_t *y);
+
 /* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
  * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,
  * or by rows that are no whole groups. */
@@ -103,12 +107,13 @@ void kt_triple_input_gradient_s8(const kt_triple_input_gradient_params *params, 
 void kt_triple_scaled_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
-/* kt_conv2d_path_input_gradient_s8 of LoRA without a gain, in the same way. */
+/* kt_conv2d_path_input_gradient_s8 without a gain, in the same way. path_rows: as in kt_conv2d_input_gradient_params. */
 typedef struct {
     kt_triple_input_gradient_params layer;
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
+    const int16_t *path_rows;
 } kt_triple_path_input_gradient_params;
 
 void kt_triple_path_input_gradient_s8(const kt_triple_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,

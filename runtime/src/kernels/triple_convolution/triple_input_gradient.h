@@ -156,7 +156,7 @@ static inline void kt_back_windows(const kt_triple_input_gradient_params *params
 /* Whether a path of rank 4 at most has shares in the short form, at the one place that a pointwise window reads; scales them. */
 KT_INLINE int kt_has_short_shares(const kt_window *window, const kt_path *path, kt_shares *shares)
 {
-    if (path == NULL || path->channels > KT_FOUR_RANKS || !kt_is_pointwise(window) || path->shift > KT_MOST_SHORT_LEFT) {
+    if (path == NULL || path->channels > KT_FOUR_RANKS || path->rows != NULL || !kt_is_pointwise(window) || path->shift > KT_MOST_SHORT_LEFT) {
         return 0;
     }
     shares->multiplier = path->multiplier;
