@@ -77,8 +77,9 @@ static inline int32_t kt_next_of_magnitude(const int8_t *value, int32_t i, int32
 /* Where a master has the largest magnitude: one of the largest magnitude of codes has. */
 static __attribute__((noinline, unused)) int32_t kt_place_of_master(const int8_t *value, const int8_t *remainder, int32_t count)
 {
-    const int32_t code = kt_largest_code(value, count);
     int32_t place = 0, largest = -1, i = -1;
+#if KT_MVE || KT_DSP
+    const int32_t code = kt_largest_code(value, count);
     while ((i = kt_next_of_magnitude(value, i + 1, count, code)) < count) {
         const int32_t magnitude = kt_magnitude_of_master(value[i], remainder[i]);
         if (magnitude > largest) {
@@ -86,6 +87,24 @@ static __attribute__((noinline, unused)) int32_t kt_place_of_master(const int8_t
             place = i;
         }
     }
+#else
+    int32_t least = 0; /* codes of [-least, bound - least) are smaller than one that was found */
+    uint32_t bound = 0;
+    while (++i < count) {
+        const int32_t code = value[i];
+        if ((uint32_t)(code + least) >= bound) {
+            const int32_t magnitude = kt_magnitude_of_master(value[i], remainder[i]);
+            if (magnitude > largest) {
+                largest = magnitude;
+                place = i;
+            }
+            if (code != 0) {
+                least = (int32_t)kt_magnitude(code) - 1;
+                bound = 2 * (uint32_t)least + 1;
+            }
+        }
+    }
+#endif
     return place;
 }
 
