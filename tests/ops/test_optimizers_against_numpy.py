@@ -202,6 +202,8 @@ def streamed_bias(r: Rng) -> Case:
     types = {"g": g, "exponent": scalar("int32"), "value": TensorType((size,), "int32"), "count": scalar("int32"), "learning_rate": scalar("float32")}
     arrays = {"g": codes(r, 1, size), "exponent": one(int(r.integers(-20, 4)), "int32"), "value": bias(r, size), "count": one(1, "int32")}
     arrays["learning_rate"] = np.array([pick(r, 0.1, 1.0, 1e-4)], np.float32)
+    arrays["g"][r.random(arrays["g"].shape) < pick(r, 0.0, 0.5)] = 0
+    arrays["value"][r.random(size) < pick(r, 0.0, 0.1)] = pick(r, -(2**31), 2**31 - 1, 2**30 + 1)
     unit = tuple(scale(r, -20, -5) for _ in range(size))
     return Case(StreamedBias(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), unit), types, arrays)
 
@@ -242,7 +244,7 @@ def streamed_near_limit(r: Rng) -> Case:
         value[place] = (np.abs(value).max() + 1) * (1 if int(a["g"].ravel()[place[0]]) * int(x.ravel()[place[1]]) >= 0 else -1)
     codes_of_step = pick(r, 0.01, 0.5, 2.0, 4.0, 8.0, 40.0)
     unit = 2.0 ** float(a["value_exponent"][0])
-    rate = codes_of_step * unit / largest if largest else 1.0
+    rate = min(codes_of_step * unit / largest, 1e38) if largest else 1.0
     changed = {"value": value.astype(np.int8), "learning_rate": np.array([rate], np.float32)}
     return replace(case, op=replace(op, decay=pick(r, 0.0, 0.0, 0.01 / rate)), arrays={**a, **changed})
 

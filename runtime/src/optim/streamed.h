@@ -186,7 +186,11 @@ static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t
     const float lost = kt_decay_lost(params->decay, learning_rate);
     int32_t i;
     for (i = 0; i < params->rows; i++) {
-        value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
+        if (g[i] != 0 || !s.sparse || lost != 0.0f) {
+            value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
+        } else { /* no step and no decay: it is limited alone */
+            value[i] = kt_clamp(value[i], -(INT32_C(1) << 30), INT32_C(1) << 30);
+        }
     }
 }
 
