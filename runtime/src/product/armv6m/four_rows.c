@@ -6,6 +6,8 @@
 
 #if KT_ARMV6M
 
+#include "four_sums.h"
+
 #define KT_TERM(row, sum) "ldrsb r5, [" row ", r3]\n\t" "muls r5, r4\n\t" "add " sum ", r5\n\t"
 
 __attribute__((naked)) void kt_sums_of_four_rows(const int8_t *x __attribute__((unused)), const int8_t *const rows[4] __attribute__((unused)),
@@ -13,13 +15,11 @@ __attribute__((naked)) void kt_sums_of_four_rows(const int8_t *x __attribute__((
                                              int32_t sums[4] __attribute__((unused)))
 {
     __asm__ volatile(".syntax unified\n\t"
-                     "push {r4-r7, lr}\n\t"
-                     "mov r4, r8\n\t" "mov r5, r9\n\t" "mov r6, r10\n\t" "mov r7, r11\n\t"
-                     "push {r4-r7}\n\t"
+                     KT_SAVE_HIGH
                      "mov r12, r3\n\t"
-                     "ldr r3, [sp, #36]\n\t"
+                     "ldr r3, " KT_FIFTH "\n\t"
                      "ldmia r3!, {r4-r7}\n\t"
-                     "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
+                     KT_START_SUMS
                      "ldmia r1!, {r4-r7}\n\t"
                      "adds r0, r0, r2\n\t" "adds r1, r4, r2\n\t" "adds r6, r6, r2\n\t" "adds r7, r7, r2\n\t"
                      "rsbs r3, r2, #0\n\t"
@@ -30,12 +30,7 @@ __attribute__((naked)) void kt_sums_of_four_rows(const int8_t *x __attribute__((
                      KT_TERM("r1", "r8") KT_TERM("r2", "r9") KT_TERM("r6", "r10") KT_TERM("r7", "r11")
                      "adds r3, #1\n\t"
                      "bne 1b\n\t"
-                     "ldr r4, [sp, #36]\n\t"
-                     "mov r0, r8\n\t" "mov r1, r9\n\t" "mov r2, r10\n\t" "mov r3, r11\n\t"
-                     "stmia r4!, {r0-r3}\n\t"
-                     "pop {r4-r7}\n\t"
-                     "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
-                     "pop {r4-r7, pc}\n\t");
+                     KT_STORE_SUMS(KT_FIFTH));
 }
 
 #endif

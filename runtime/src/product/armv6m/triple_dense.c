@@ -6,6 +6,8 @@
 
 #if KT_ARMV6M
 
+#include "four_sums.h"
+
 #define KT_TERM(pointer, place, sum) "ldrb r5, [" pointer ", #" place "]\n\t" "muls r5, r4\n\t" "add " sum ", r5\n\t"
 #define KT_ONE(a, b) \
     "ldrsb r4, [r0, r3]\n\t" \
@@ -17,10 +19,8 @@ __attribute__((naked)) void kt_dense_sums(const int8_t *x __attribute__((unused)
                                           uint32_t offset __attribute__((unused)), uint32_t sums[4] __attribute__((unused)))
 {
     __asm__ volatile(".syntax unified\n\t"
-                     "push {r4-r7, lr}\n\t"
-                     "mov r4, r8\n\t" "mov r5, r9\n\t" "mov r6, r10\n\t" "mov r7, r11\n\t"
-                     "push {r4-r7}\n\t"
-                     "ldr r4, [sp, #36]\n\t"
+                     KT_SAVE_HIGH
+                     "ldr r4, " KT_FIFTH "\n\t"
                      "mov r8, r4\n\t" "mov r9, r4\n\t" "mov r10, r4\n\t" "mov r11, r4\n\t"
                      "adds r0, r0, r3\n\t" "subs r0, #4\n\t"
                      "rsbs r3, r3, #0\n\t"
@@ -41,12 +41,7 @@ __attribute__((naked)) void kt_dense_sums(const int8_t *x __attribute__((unused)
                      "cmp r3, #4\n\t"
                      "bne 3b\n\t"
                      "4:\n\t"
-                     "ldr r4, [sp, #40]\n\t"
-                     "mov r0, r8\n\t" "mov r1, r9\n\t" "mov r2, r10\n\t" "mov r3, r11\n\t"
-                     "stmia r4!, {r0-r3}\n\t"
-                     "pop {r4-r7}\n\t"
-                     "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
-                     "pop {r4-r7, pc}\n\t");
+                     KT_STORE_SUMS(KT_SIXTH));
 }
 
 #endif
