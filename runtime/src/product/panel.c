@@ -9,12 +9,16 @@ static __attribute__((noinline)) int32_t *fill_run(int32_t *word, const int8_t *
     return kt_fill_run(word, x, length);
 }
 
-/* Up to a whole part of a kernel row of which [first, end) lies inside the image. */
-static inline void join_part(int8_t *part, const int8_t *x, int32_t first, int32_t end, int32_t count, int32_t outside)
+/* Up to a whole part of a kernel row of which [first, end) lies inside the image. part: count bytes, in whole words. */
+KT_INLINE void join_part(int8_t *part, const int8_t *x, int32_t first, int32_t end, int32_t count, int32_t outside)
 {
+    const uint32_t four = (uint8_t)outside * UINT32_C(0x01010101);
     int32_t i;
-    for (i = 0; i < count; i++) {
-        part[i] = (int8_t)(i >= first && i < end ? x[i] : outside);
+    for (i = 0; i < count; i += 4) {
+        memcpy(part + i, &four, sizeof four);
+    }
+    for (i = first; i < end; i++) {
+        part[i] = x[i];
     }
 }
 
@@ -108,19 +112,32 @@ static void fill_column(const kt_window *window, int32_t outside, int32_t *word,
     }
 }
 
-/* Kernel rows inside the image, of both columns; next: values from row to row. A length that the compiler knows leaves no branches. */
-KT_INLINE void fill_rows(int32_t *word, const int8_t *x, const int8_t *other, int32_t rows, int32_t length, int32_t next)
+/* `rows` kernel rows outside of the image, of both columns; length: values of a row. Returns the end. */
+static int32_t *fill_outside_rows(int32_t *word, int32_t outside, int32_t rows, int32_t length)
+{
+    int32_t *const end = word + 2 * rows * kt_run_pairs(length);
+    const int32_t pair = kt_pair_of(outside, outside);
+    while (word != end) {
+        *word++ = pair;
+    }
+    return end;
+}
+
+/* Kernel rows inside the image, of both columns; next: values from row to row. A length that the compiler knows leaves no branches. Returns the end. */
+KT_INLINE int32_t *fill_rows(int32_t *word, const int8_t *x, const int8_t *other, int32_t rows, int32_t length, int32_t next)
 {
     const int32_t words = 2 * kt_run_pairs(length);
     for (; rows > 0; rows--, x += next, other += next, word += words) {
         kt_fill_runs(word, x, other, length);
     }
+    return word;
 }
 
-/* Whether a window whose first tap is there lies inside of the image. */
-static inline int is_inside(const kt_window *window, int32_t top, int32_t left)
+/* Whether the columns of two windows, the second `right` behind the first, lie inside of the image, and no taps are apart. */
+static inline int are_columns_inside(const kt_window *window, int32_t left, int32_t right)
 {
-    return (top | left) >= 0 && top + window->kernel[0] <= window->input[0] && left + window->kernel[1] <= window->input[1];
+    const int32_t last = window->input[1] - window->kernel[1];
+    return window->dilation[0] == 1 && window->dilation[1] == 1 && left >= 0 && left <= last && left + right >= 0 && left + right <= last;
 }
 
 void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second)
@@ -129,20 +146,25 @@ void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, c
     const int32_t top = first.y * window->stride[0] - window->pad[0], left = first.x * window->stride[1] - window->pad[1];
     const int32_t down = (second.y - first.y) * window->stride[0], right = (second.x - first.x) * window->stride[1];
     const int32_t apart = down * next + right * channels;
+    const int32_t from = kt_clamp(-top, 0, rows), inside = kt_clamp(window->input[0] - top, from, rows) - from;
     const int8_t *row;
-    if (!is_inside(window, top, left) || !is_inside(window, top + down, left + right) || window->dilation[0] != 1 || window->dilation[1] != 1) {
+    if (!are_columns_inside(window, left, right) || (down != 0 && (inside != rows || top + down < 0 || top + down + rows > window->input[0]))) {
         fill_column(window, outside, panel, x, first);
         fill_column(window, outside, panel + 1, x, second);
         return;
     }
-    row = x + top * next + left * channels;
-    if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
-        fill_rows(panel, row, row + apart, rows, 3, next);
+    row = x + (top + from) * next + left * channels;
+    panel = fill_outside_rows(panel, outside, from, length);
+    if (length == 3) { /* 3 columns of one channel, 4 or 8 of one, 3 of three: first layers, whose rows are short */
+        panel = fill_rows(panel, row, row + apart, inside, 3, next);
     } else if (length == 4) {
-        fill_rows(panel, row, row + apart, rows, 4, next);
+        panel = fill_rows(panel, row, row + apart, inside, 4, next);
+    } else if (length == 8) {
+        panel = fill_rows(panel, row, row + apart, inside, 8, next);
     } else if (length == 9) {
-        fill_rows(panel, row, row + apart, rows, 9, next);
+        panel = fill_rows(panel, row, row + apart, inside, 9, next);
     } else {
-        fill_rows(panel, row, row + apart, rows, length, next);
+        panel = fill_rows(panel, row, row + apart, inside, length, next);
     }
+    (void)fill_outside_rows(panel, outside, rows - from - inside, length);
 }
