@@ -155,14 +155,22 @@ static inline int kt_is_surely_shorter(const kt_streamed_params *params, const k
         rows += (uint32_t)(s->g[i] * s->g[i]);
     }
     for (i = 0; i < params->columns; i++) {
-        const int32_t value = s->x == NULL ? 1 : s->x[i] + s->offset;
+        const int32_t value = s->x[i] + s->offset;
         columns += (uint32_t)(value * value);
     }
     return 1.25f * ((float)rows * unit) * ((float)columns * unit) < clip * clip;
 }
 
-static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
-                                         int32_t exponent, int32_t count, float rate)
+/* What is long where float32 is worked out in integers is there once. */
+#if KT_SOFT_FLOAT
+#define KT_STREAMED_ONCE static __attribute__((noinline, unused))
+#else
+#define KT_STREAMED_ONCE static inline
+#endif
+
+/* A step of a gradient that is not clipped yet. */
+KT_STREAMED_ONCE kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x, int32_t exponent, int32_t count,
+                                            float rate)
 {
     kt_streamed s;
     s.g = g;
@@ -172,8 +180,22 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
     s.sparse = kt_is_finite(s.scale.value) && kt_is_finite(s.factor.value) && kt_is_finite(rate);
+    return s;
+}
+
+/* Clips it by its norm. */
+static inline void kt_clip_streamed(const kt_streamed_params *params, kt_streamed *s, float squares)
+{
+    s->factor = kt_factor_of(kt_clipped_factor(s->factor.value, kt_norm_of(squares), params->clip));
+}
+
+/* That of weights, clipped. */
+static inline kt_streamed kt_streamed_weights_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x, int32_t exponent, int32_t count,
+                                                 float rate)
+{
+    kt_streamed s = kt_streamed_of(params, g, x, exponent, count, rate);
     if (params->clip > 0.0f && !kt_is_surely_shorter(params, &s, params->clip)) {
-        s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
+        kt_clip_streamed(params, &s, kt_streamed_squares(params, &s));
     }
     return s;
 }
@@ -182,14 +204,22 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
 static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
                                   const int32_t *count, const float *learning_rate)
 {
-    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
     const float lost = kt_decay_lost(params->decay, learning_rate);
+    float squares = 0.0f;
     int32_t i;
+    for (i = 0; i < params->rows && params->clip > 0.0f; i++) {
+        const float gradient = kt_streamed_sum(&s, i, 0);
+        squares = kt_add_squares(squares, &gradient, 1, s.factor.value);
+    }
+    if (params->clip > 0.0f) {
+        kt_clip_streamed(params, &s, squares);
+    }
     for (i = 0; i < params->rows; i++) {
-        if (g[i] != 0 || !s.sparse || lost != 0.0f) {
-            value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
-        } else { /* no step and no decay: it is limited alone */
+        if (KT_SOFT_FLOAT && g[i] == 0 && s.sparse && lost == 0.0f) { /* no step and no decay: it is limited alone */
             value[i] = kt_clamp(value[i], -(INT32_C(1) << 30), INT32_C(1) << 30);
+        } else {
+            value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
         }
     }
 }

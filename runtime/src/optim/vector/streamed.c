@@ -84,7 +84,7 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
                          const int32_t *count, const float *learning_rate)
 {
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset), size = params->rows * params->columns;
-    const kt_streamed s = kt_streamed_of(params, g, x, power, *count, *learning_rate);
+    const kt_streamed s = kt_streamed_weights_of(params, g, x, power, *count, *learning_rate);
     const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
     const kt_streamed_block block = {&s, value, remainder, params->columns, size, kt_power_of_two(*value_exponent - 8), kept};
     int32_t chosen;

@@ -68,10 +68,8 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
     float total = 0.0f;
     int32_t first, i;
     for (first = 0; first < size; first += KT_STREAMED_PIECE) {
-        const int32_t count = kt_minimum(size - first, KT_STREAMED_PIECE), whole = s->x == NULL ? 0 : count / KT_LANES * KT_LANES;
-        if (s->x != NULL) {
-            kt_streamed_products(s, params->columns, &walk, count, products);
-        }
+        const int32_t count = kt_minimum(size - first, KT_STREAMED_PIECE), whole = count / KT_LANES * KT_LANES;
+        kt_streamed_products(s, params->columns, &walk, count, products);
         for (i = 0; i < whole; i += KT_LANES) {
             const kt_float_lanes gradient = kt_streamed_sums(s, (kt_word_lanes)kt_load_lanes(products + i)) * kt_splat_float(s->factor.value);
             kt_store_floats(squares + i, gradient * gradient);
