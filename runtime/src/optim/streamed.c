@@ -32,7 +32,7 @@ static __attribute__((noinline)) float largest_moved(const kt_streamed_params *p
 }
 
 #if KT_SOFT_FLOAT
-/* Steps in units of 2^-12 of a master's, from a product without float32: |product| * factor / 2^shift, within kt_streamed_doubt of it. */
+/* Steps in units of 2^-12 of a master's, from a product without float32: |product| * factor / 2^shift, within doubt_of it. */
 typedef struct {
     uint32_t factor; /* 16 bits, the first set, or the next power of two */
     int32_t shift;
