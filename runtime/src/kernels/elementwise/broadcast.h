@@ -62,9 +62,9 @@ static inline void kt_next_row(const int32_t *extent, int32_t *index)
         } \
     })
 
-/* The body of kt_<name>_broadcast_s8: rows are what kt_<name>_s8 computes. Where that is faster than one element after
- * the other, an operand that stands still is repeated, block by block. */
-#if KT_DSP || KT_VECTOR
+/* The body of kt_<name>_broadcast_s8: rows are what kt_<name>_s8 computes. That is faster than one element after the other, so an operand that stands
+ * still is repeated, block by block, but in builds for size. */
+#ifndef KT_SMALL
 enum { KT_REPEATED = 64 };
 
 static inline int8_t *kt_repeated(int8_t value, int32_t n, uint32_t *words)
