@@ -113,7 +113,7 @@ static void fill_column(const kt_window *window, int32_t outside, int32_t *word,
 }
 
 /* `rows` kernel rows outside of the image, of both columns; length: values of a row. Returns the end. */
-static int32_t *fill_outside_rows(int32_t *word, int32_t outside, int32_t rows, int32_t length)
+static __attribute__((noinline)) int32_t *fill_outside_rows(int32_t *word, int32_t outside, int32_t rows, int32_t length)
 {
     int32_t *const end = word + 2 * rows * kt_run_pairs(length);
     const int32_t pair = kt_pair_of(outside, outside);
@@ -154,7 +154,9 @@ void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, c
         return;
     }
     row = x + (top + from) * next + left * channels;
-    panel = fill_outside_rows(panel, outside, from, length);
+    if (from > 0) {
+        panel = fill_outside_rows(panel, outside, from, length);
+    }
     if (length == 3) { /* 3 columns of one channel, 4 or 8 of one, 3 of three: first layers, whose rows are short */
         panel = fill_rows(panel, row, row + apart, inside, 3, next);
     } else if (length == 4) {
@@ -166,5 +168,7 @@ void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, c
     } else {
         panel = fill_rows(panel, row, row + apart, inside, length, next);
     }
-    (void)fill_outside_rows(panel, outside, rows - from - inside, length);
+    if (from + inside < rows) {
+        (void)fill_outside_rows(panel, outside, rows - from - inside, length);
+    }
 }
