@@ -150,7 +150,7 @@ static int in_integers(const kt_streamed_params *params, const kt_streamed *s, i
     }
     if (!growth_by_bounds(params, s, place, value, remainder, held, &largest, &growth)) {
         largest = largest_units(params, s, &units, value, remainder, &doubt);
-        if (!kt_is_certain_between(largest - doubt, largest + doubt, held, &growth)) {
+        if (!kt_is_certain_between(kt_maximum(largest - doubt, 0), largest + doubt, held, &growth)) {
             return 0;
         }
         largest += doubt;

@@ -62,7 +62,7 @@ Ints = NDArray[np.int64]
 class TripleLinear(PackedLinear):
     """stream: int32 [words], bytes of weights and then the requantisation. bias, fold, limit, layer, weights: as `PackedLinear`.
 
-    form: a key of `SYMBOLS`. chunk: values of the window that are summed at once.
+    form: a key of `SYMBOLS`. chunk: values of the window that are summed at once; of a row all.
     """
 
     mnemonic: ClassVar[str] = "triple_linear"
@@ -112,7 +112,7 @@ class TripleLinear(PackedLinear):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        row, lora, symbol = self.whole, self.form.startswith("lora"), SYMBOLS[self.form]
+        row, lora, delta, symbol = self.whole, self.form.startswith("lora"), self.form == "delta_row", SYMBOLS[self.form]
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
@@ -121,7 +121,7 @@ class TripleLinear(PackedLinear):
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
-        if self.form == "delta_row":
+        if delta:
             rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "rows": rows, "packed_rows": 0}
             arguments += [Argument(n.inputs[o]) for o in DELTA_OPERANDS]
@@ -145,14 +145,13 @@ class TripleLinear(PackedLinear):
         )
         stacks = ("kt_started_on_stack",) if lora else ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
         unreached = frozenset[str]() if row else frozenset(stacks) - used
-        struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
-        struct = "kt_packed_conv2d_delta_params" if self.form == "delta_row" else struct
-        kind = "_lora" if lora else "_delta" if self.form == "delta_row" else ""
-        source = f"triple{kind}{'_row' if row else ''}" if lora or row else symbol[3:-3]
+        struct = "kt_packed_conv2d_delta_params" if delta else f"{symbol[:-3]}_params" if self.wide else "kt_triple_conv2d_params"
+        struct = "kt_triple_lora_params" if lora else struct
+        source = symbol[3:-3].removesuffix("_relu") if lora or row else symbol[3:-3]
         product = ("triple", "triple_fill", "triple_panel", "triple_results")
         needs: tuple[str, ...] = ("product/triple_dense.c",) if row else tuple(f"product/{name}.c" for name in product)
         needs = (*needs, "product/triple_started.c") if lora and not row else needs
-        needs = (*needs, "product/four_rows.c") if self.form == "delta_row" else needs
+        needs = (*needs, "product/four_rows.c") if delta else needs
         if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
