@@ -69,9 +69,9 @@ static inline int kt_is_certain_between(int32_t least, int32_t most, int32_t exp
 }
 
 /* One value by float32. */
-static __attribute__((noinline, unused)) int32_t kt_doubtful_master(int32_t master, float step, int32_t exponent, int32_t growth)
+static __attribute__((noinline, unused)) int32_t kt_doubtful_master(int32_t master, float kept, float step, int32_t exponent, int32_t growth)
 {
-    return kt_master_of(kt_block_moved(master, kt_power_of_two(exponent), 1.0f, step), kt_power_of_two(-(exponent + growth)));
+    return kt_master_of(kt_block_moved(master, kt_power_of_two(exponent), kept, step), kt_power_of_two(-(exponent + growth)));
 }
 
 /* Takes the steps; exponent: of the masters; largest: of all. */
@@ -92,7 +92,7 @@ static inline void kt_move_masters(int8_t *value, int8_t *remainder, const float
             const int32_t units = kt_moved_units(master, step, KT_STEP_SHIFT + exponent - kt_exponent_field(step)) + half;
             moved = units >> down;
             if (((uint32_t)units & fraction) - doubt > fraction - 2 * doubt) {
-                moved = kt_doubtful_master(master, steps[i], exponent, growth);
+                moved = kt_doubtful_master(master, 1.0f, steps[i], exponent, growth);
             }
         }
         kt_store_master(&value[i], &remainder[i], moved);

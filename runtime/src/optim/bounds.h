@@ -47,11 +47,15 @@ static inline int32_t kt_magnitude_of_master(int8_t value, int8_t remainder)
     return master < 0 ? -master : master;
 }
 
-/* Where the next code of this magnitude, which none exceeds, is from i on; count where there is none. */
+/* Where the next code of at least this magnitude is from i on; count where there is none. */
 static inline int32_t kt_next_of_magnitude(const int8_t *value, int32_t i, int32_t count, int32_t magnitude)
 {
+    const int32_t least = magnitude - 1; /* of the magnitude that is passed over */
+    if (least < 0 || least >= 128) {
+        return least < 0 ? i : count;
+    }
 #if KT_MVE
-    while (i + 16 <= count && (vcmpeqq_n_s8(vldrbq_s8(value + i), (int8_t)magnitude) | vcmpeqq_n_s8(vldrbq_s8(value + i), (int8_t)-magnitude)) == 0) {
+    while (i + 16 <= count && vcmphiq_n_u8(vreinterpretq_u8_s8(vabsq_s8(vldrbq_s8(value + i))), (uint8_t)least) == 0) {
         i += 16;
     }
 #elif KT_DSP
@@ -68,7 +72,7 @@ static inline int32_t kt_next_of_magnitude(const int8_t *value, int32_t i, int32
         }
     }
 #endif
-    while (i < count && value[i] != magnitude && value[i] != -magnitude) {
+    while (i < count && (uint32_t)(value[i] + least) <= 2 * (uint32_t)least) {
         i++;
     }
     return i;
