@@ -82,18 +82,43 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
     return total;
 }
 #else
+/* total + the squares of a row's elements, in order. */
+static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
+{
+    const float scale = s->scale.value, factor = s->factor.value;
+    const int8_t *x = s->x, *const end = x + params->columns;
+    const int32_t g = s->g[row], offset = s->offset;
+    for (; x < end; x++) {
+        const int32_t input = *x + offset;
+        if (input != 0 || !s->sparse) {
+            const float gradient = (float)(g * input) * scale * factor; /* but for the sign of 0, which its square has not */
+            total = total + gradient * gradient;
+        }
+    }
+    return total;
+}
+
+#if KT_MVE && (__ARM_FEATURE_MVE & 2)
+#include "mve/row_of_squares.h"
+#endif
+
 /* The squares of the gradient's elements, summed in order. */
 static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
 {
     float total = 0.0f;
-    int32_t row, column;
+    int32_t row;
+#if KT_MVE && (__ARM_FEATURE_MVE & 2)
+    const int in_lanes = kt_has_normal_squares(s);
+#endif
     for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < params->columns && !(s->sparse && s->g[row] == 0); column++) {
-            const int32_t product = kt_streamed_product(s, row, column);
-            if (product != 0 || !s->sparse) {
-                const float gradient = kt_add_scaled_sum(0.0f, product, &s->scale) * s->factor.value;
-                total = total + gradient * gradient;
+        if (s->g[row] != 0 || !s->sparse) {
+#if KT_MVE && (__ARM_FEATURE_MVE & 2)
+            if (in_lanes) {
+                total = kt_add_lanes_of_squares(params, s, row, total);
+                continue;
             }
+#endif
+            total = kt_add_row_of_squares(params, s, row, total);
         }
     }
     return total;
