@@ -234,9 +234,8 @@ def streamed_near_limit(r: Rng) -> Case:
     largest value is the one of the largest step, and becomes smaller, so that another one decides."""
     case = streamed_weights(r)
     op, t, a = replace(case.op, clip=pick(r, 0.0, 0.0, 1e3)), case.node_types(), case.arrays
-    power = int(a["exponent"][0]) + int(a["exponent_offset"][0] if "exponent_offset" in a else 0)
     x = a["x"].astype(np.int64) - t.type("x").zero_point
-    largest = np.abs(a["g"].astype(np.int64)).max() * np.abs(x).max() * op.fields(t, t.type("g").size)["scale"] * 2.0**power
+    largest = np.abs(a["g"].astype(np.int64)).max() * np.abs(x).max() * product_scale(case)
     least = pick(r, 118, 60)
     value = r.integers(least, least + pick(r, 8, 10), a["value"].shape) * r.choice([-1, 1], a["value"].shape)
     if r.random() < 0.5:
@@ -262,11 +261,44 @@ def streamed_sparse(r: Rng) -> Case:
         a["value"][r.random(a["value"].shape) < 0.1] = -128
     if r.random() < 0.2:
         a["learning_rate"][:] = pick(r, np.inf, np.nan, 0.0)
-    power = int(a["exponent"][0]) + int(a["exponent_offset"][0] if "exponent_offset" in a else 0)
     x = a["x"].astype(np.float64) - t.type("x").zero_point
-    length = np.linalg.norm(np.outer(a["g"], x)) * op.fields(t, t.type("g").size)["scale"] * 2.0**power
+    length = np.linalg.norm(np.outer(a["g"], x)) * product_scale(case)
     clip = pick(r, op.clip, 1.0, min(length, 1e30) * pick(r, 0.8, 0.95, 1.05, 1.2, 2.0))
     return replace(case, op=replace(op, clip=float(clip)), arrays=a)
+
+
+def product_scale(case: Case) -> float:
+    """The gradient of a product of 1."""
+    op, t, a = case.op, case.node_types(), case.arrays
+    assert isinstance(op, StreamedWeights)
+    power = int(a["exponent"][0]) + int(a["exponent_offset"][0] if "exponent_offset" in a else 0)
+    return float(op.fields(t, t.type("g").size)["scale"]) * 2.0 ** max(power, -126)
+
+
+def streamed_ties(r: Rng) -> Case:
+    """Steps of halves and quarters of a last bit, more or less a few of float32's own: many a moved value lies where its rounding changes."""
+    case = streamed_weights(r)
+    arrays = {name: array.copy() for name, array in case.arrays.items()}
+    held = pick(r, -14, -14, 3)
+    step = pick(r, 0.5, 0.5, 0.25, 1.5, 128.5) * 2.0 ** (held - pick(r, 0, 0, 1, -1))
+    rate = np.float32(step / product_scale(case)) * np.float32(1 + int(r.integers(-60, 61)) * 2.0**-23)
+    arrays |= {"value_exponent": one(held + 8), "learning_rate": np.array([rate], np.float32)}
+    arrays["g"] //= pick(r, 1, 4, 16, 16)
+    arrays["x"][r.random(arrays["x"].shape) < 0.3] = case.node_types().type("x").zero_point
+    decay = pick(r, 0.0, 0.0, 0.5 / float(rate), 0.03125 / float(rate))
+    return replace(case, op=replace(case.op, clip=0.0, decay=float(decay)), arrays=arrays)  # type: ignore[call-arg]
+
+
+def streamed_extremes(r: Rng) -> Case:
+    """Gradients that are subnormal, or about as large as they may be, with rates that make steps of some last bits of them."""
+    case = streamed_weights(r)
+    arrays = {name: array.copy() for name, array in case.arrays.items()}
+    arrays["exponent"][:] += int(np.round(pick(r, r.uniform(-147, -110), r.uniform(38, 66)) - np.log2(product_scale(case))))
+    unit = max(product_scale(replace(case, arrays=arrays)), 2.0**-149)
+    held = int(np.clip(np.round(np.log2(unit)) + r.integers(-40, 126), -32, 90)) if unit < 1 else int(r.integers(-32, 91))
+    rate = min(pick(r, 0.01, 0.3, 1.0, 20.0) * 2.0**held / unit, 3e38)
+    arrays |= {"value_exponent": one(held + 8), "learning_rate": np.array([rate], np.float32)}
+    return replace(case, op=replace(case.op, clip=pick(r, 0.0, 0.0, 1e10)), arrays=arrays)  # type: ignore[call-arg]
 
 
 def streamed_rows(r: Rng) -> Case:
@@ -339,7 +371,8 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     for f, count in (
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
-        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120), (streamed_rows, 40),
+        (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120),
+        (streamed_ties, 120), (streamed_extremes, 60), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip
