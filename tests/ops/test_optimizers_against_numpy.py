@@ -200,7 +200,12 @@ def streamed_bias(r: Rng) -> Case:
     size = int(r.integers(1, 40))
     g = gradient((1, size), scale(r, -12, 0))
     types = {"g": g, "exponent": scalar("int32"), "value": TensorType((size,), "int32"), "count": scalar("int32"), "learning_rate": scalar("float32")}
-    arrays = {"g": codes(r, 1, size), "exponent": one(int(r.integers(-20, 4)), "int32"), "value": bias(r, size), "count": one(1, "int32")}
+    arrays = {
+        "g": codes(r, 1, size),
+        "exponent": one(int(r.integers(-20, 4)), "int32"),
+        "value": bias(r, size),
+        "count": one(pick(r, 1, 1, 3), "int32"),
+    }
     arrays["learning_rate"] = np.array([pick(r, 0.1, 1.0, 1e-4)], np.float32)
     arrays["g"][r.random(arrays["g"].shape) < pick(r, 0.0, 0.5)] = 0
     arrays["value"][r.random(size) < pick(r, 0.0, 0.1)] = pick(r, -(2**31), 2**31 - 1, 2**30 + 1)
@@ -209,7 +214,7 @@ def streamed_bias(r: Rng) -> Case:
 
 
 def streamed_weights(r: Rng) -> Case:
-    rows, columns = int(r.integers(1, 9)) * int(pick(r, 1, 1, 20)), int(pick(r, 4, r.integers(1, 12)))
+    rows, columns = int(r.integers(1, 9)) * int(pick(r, 1, 1, 20)), int(pick(r, 4, r.integers(1, 12), r.integers(12, 70)))
     stored, case = step_block16(r), streamed_bias(r)
     shape = (rows, columns)
     types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}
@@ -246,6 +251,25 @@ def streamed_near_limit(r: Rng) -> Case:
     rate = min(codes_of_step * unit / largest, 1e38) if largest else 1.0
     changed = {"value": value.astype(np.int8), "learning_rate": np.array([rate], np.float32)}
     return replace(case, op=replace(op, decay=pick(r, 0.0, 0.0, 0.01 / rate)), arrays={**a, **changed})
+
+
+def streamed_growth(r: Rng) -> Case:
+    """One value leaves the range by its step, if only just, where others nearly reach it."""
+    rows, columns = int(r.integers(2, 6)), int(r.integers(4, 70))
+    case, shape = streamed_weights(r), (rows, columns)
+    types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}
+    types |= {name: TensorType(shape, "int8") for name in ("value", "remainder")}
+    arrays = {**case.arrays, "g": r.integers(-8, 9, (1, rows)).astype(np.int8), "x": int8(r, 1, columns), **block16_masters(r, shape)}
+    row, step = int(r.integers(1, rows)), float(pick(r, 1.0, 2.0, 3.0, 6.0))
+    arrays["g"][0, row] = pick(r, -127, 127)
+    case = replace(case, op=replace(case.op, clip=0.0, decay=0.0), types=types, arrays=arrays)  # type: ignore[call-arg]
+    x = arrays["x"].ravel().astype(np.int64) - case.node_types().type("x").zero_point
+    column, unit = int(np.abs(x).argmax()), 2.0 ** float(arrays["value_exponent"][0])
+    rate = min(step * unit / (product_scale(case) * 127 * max(np.abs(x).max(), 1)), 1e38)
+    value, away = r.integers(100, 128, shape) * r.choice([-1, 1], shape), -1 if int(arrays["g"][0, row]) * int(x[column]) > 0 else 1
+    value[row] = 0
+    value[row, column], arrays["remainder"][row, column] = away * (128 - int(step) - pick(r, 0, 1)), away * 127
+    return replace(case, arrays={**arrays, "value": value.astype(np.int8), "learning_rate": np.array([rate], np.float32)})
 
 
 def streamed_sparse(r: Rng) -> Case:
@@ -287,6 +311,25 @@ def streamed_ties(r: Rng) -> Case:
     arrays["x"][r.random(arrays["x"].shape) < 0.3] = case.node_types().type("x").zero_point
     decay = pick(r, 0.0, 0.0, 0.5 / float(rate), 0.03125 / float(rate))
     return replace(case, op=replace(case.op, clip=0.0, decay=float(decay)), arrays=arrays)  # type: ignore[call-arg]
+
+
+def streamed_clipped(r: Rng) -> Case:
+    """Large tensors beyond the limit of their norm, and steps as long as the values: the last bit of a sum of squares changes some of them."""
+    rows, columns = int(r.integers(100, 400)), int(r.integers(4, 40))
+    case = streamed_weights(r)
+    types, op = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}, case.op
+    assert isinstance(op, StreamedWeights)
+    types |= {name: TensorType((rows, columns), "int8") for name in ("value", "remainder")}
+    wide = r.laplace(0, 127 / 6, rows).clip(-127, 127).astype(np.int8)[None]
+    arrays = {**case.arrays, "g": pick(r, codes(r, 1, rows), wide), "x": int8(r, 1, columns), **block16_masters(r, (rows, columns))}
+    arrays["g"][r.random(arrays["g"].shape) < pick(r, 0.0, 0.5)] = 0
+    case = replace(case, types=types, arrays=arrays)
+    x = arrays["x"].astype(np.float64) - case.node_types().type("x").zero_point
+    products = np.abs(np.outer(arrays["g"], x))
+    clip = np.linalg.norm(products) * product_scale(case) * pick(r, 0.9, 0.3, 1e-3)
+    rate = min(2.0 ** float(arrays["value_exponent"][0]) * 60 / max(clip * products.max() / max(np.linalg.norm(products), 1.0), 1e-30), 1e38)
+    arrays["learning_rate"] = np.array([rate], np.float32)
+    return replace(case, op=replace(op, clip=float(clip), decay=0.0))
 
 
 def streamed_extremes(r: Rng) -> Case:
@@ -372,7 +415,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120),
-        (streamed_ties, 120), (streamed_extremes, 60), (streamed_rows, 40),
+        (streamed_growth, 80), (streamed_ties, 120), (streamed_clipped, 24), (streamed_extremes, 60), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

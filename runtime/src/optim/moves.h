@@ -11,7 +11,7 @@ enum { KT_CODE_BITS = 8 + KT_UNIT_BITS, KT_HALF_CODE = 1 << (KT_CODE_BITS - 1), 
 /* widest   the largest magnitude of an input
  * kept     what decay leaves of a value, and in integers
  * held     the exponent of masters; growth: what is added to it
- * doubt    how far a moved value in units may be from float32's, but for the share of its step that kt_doubt_of knows, where steps have 16 bits
+ * doubt    how far a moved value in units may be from float32's
  * stays    whether a value without a step is what it was */
 typedef struct {
     const kt_streamed *streamed;
@@ -92,9 +92,8 @@ KT_INLINE void kt_move_row_by(const kt_moves *m, int32_t row, int8_t *value, int
             const int32_t surely = stays || decays || product != 0 ? 0 : usual;
             const int32_t held = kt_held_units(m, master, decays) + base + surely;
             const int32_t moved = kt_less_step(&units, held, product);
-            const int32_t own = KT_LONG_PRODUCT ? 0 : kt_doubt_of((int32_t)kt_magnitude(held - moved));
-            int32_t stored = (moved - own) >> down;
-            if (((moved + 2 * (usual - surely)) + own) >> down != stored) {
+            int32_t stored = moved >> down;
+            if ((moved + 2 * (usual - surely)) >> down != stored) {
                 stored = kt_doubted(m, row, columns + i, master);
             }
             kt_store_master(value + i, remainder + i, stored);
@@ -149,7 +148,7 @@ static int kt_choose_growth(kt_moves *m, const int8_t *value, const int8_t *rema
         return 0;
     }
     m->stays = m->growth == 0 && !m->decays;
-    m->doubt = kt_doubtful_units(largest + doubt) + (KT_LONG_PRODUCT ? doubt : 0);
+    m->doubt = kt_doubtful_units(largest + doubt) + doubt;
     return 1;
 }
 

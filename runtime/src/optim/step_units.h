@@ -6,7 +6,7 @@
 
 #include "block16.h"
 
-/* 1 where one product has 64 bits; elsewhere steps are found with 16 bits of their factor. */
+/* 1 where one product has 64 bits; elsewhere a step takes two. */
 #define KT_LONG_PRODUCT (!KT_ARMV6M)
 
 #if KT_LONG_PRODUCT
@@ -50,26 +50,21 @@ KT_INLINE int32_t kt_less_step(const kt_step_units *units, int32_t held, int32_t
     return held - kt_upper_product(product, units->factor);
 #endif
 }
-
-/* By how much a step may be off: the fraction, and float32's roundings. */
-KT_INLINE int32_t kt_doubt_of(int32_t step)
-{
-    return 2 + (step >> 21);
-}
 #else
-/* The step of a product of g and x is |product| * factor / 2^shift with its sign, within kt_doubt_of. */
+/* The step of a product of g and x is |product| * (factor + low / 2^8) / 2^shift with its sign, within kt_doubt_of. */
 typedef struct {
-    uint32_t factor; /* 16 bits, the first set, or the next power of two */
+    uint32_t factor, low; /* 16 bits, the first set, and the next 8 */
     int32_t shift;
     int32_t sign; /* of a positive product's: 0 or -1 */
 } kt_step_units;
 
 static inline int kt_choose_units(uint32_t step, int32_t exponent, int32_t product, kt_step_units *units)
 {
-    units->factor = (kt_significand(step) + 128) >> 8;
+    units->factor = kt_significand(step) >> 8;
+    units->low = step & 255;
     units->shift = kt_minimum(KT_STEP_SHIFT - 16 + exponent - kt_exponent_field(step), 31);
     units->sign = (int32_t)step >> 31;
-    return units->shift >= 0 && ((uint32_t)product * units->factor) >> units->shift < UINT32_C(1) << 30;
+    return units->shift >= 0 && ((uint32_t)product * (units->factor + 1)) >> units->shift < UINT32_C(1) << 30;
 }
 
 KT_INLINE int32_t kt_factor_of_row(const kt_step_units *units, int32_t g)
@@ -80,15 +75,17 @@ KT_INLINE int32_t kt_factor_of_row(const kt_step_units *units, int32_t g)
 
 KT_INLINE int32_t kt_less_step(const kt_step_units *units, int32_t held, int32_t product)
 {
-    const int32_t magnitude = (int32_t)((kt_magnitude(product) * units->factor) >> units->shift), sign = (product >> 31) ^ units->sign;
-    return held - ((magnitude ^ sign) - sign);
-}
-
-/* By how much a step may be off: the last bit of 16, and the fraction. */
-KT_INLINE int32_t kt_doubt_of(int32_t step)
-{
-    return 1 + (step >> 15);
+    const uint32_t magnitude = kt_magnitude(product);
+    const int32_t step = (int32_t)((magnitude * units->factor + (magnitude * units->low >> 8)) >> units->shift);
+    const int32_t sign = (product >> 31) ^ units->sign;
+    return held - ((step ^ sign) - sign);
 }
 #endif
+
+/* By how much a step may be off: what was cut off, and float32's roundings. */
+KT_INLINE int32_t kt_doubt_of(int32_t step)
+{
+    return 2 + (step >> 21);
+}
 
 #endif

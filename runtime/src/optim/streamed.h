@@ -50,40 +50,10 @@ static __attribute__((noinline, unused)) float kt_streamed_step(const kt_streame
 #if KT_VECTOR
 #include "vector/streamed_squares.h"
 #elif KT_SOFT_FLOAT
-/* Elements of the gradient at a time that stand somewhere after all. */
-enum { KT_STREAMED_PART = 16 };
-
-/* The next elements that add to the norm, a part at most, from *row and *column on; returns how many. */
-static inline int32_t kt_streamed_part(const kt_streamed_params *params, const kt_streamed *s, int32_t *row, int32_t *column, float *gradients)
-{
-    int32_t length = 0;
-    for (; *row < params->rows; (*row)++, *column = 0) {
-        for (; *column < params->columns && !(s->sparse && s->g[*row] == 0); (*column)++) {
-            const int32_t product = kt_streamed_product(s, *row, *column);
-            if (length == KT_STREAMED_PART) {
-                return length;
-            }
-            if (product != 0 || !s->sparse) {
-                gradients[length++] = kt_add_scaled_sum(0.0f, product, &s->scale);
-            }
-        }
-    }
-    return length;
-}
-
-/* The squares of the gradient's elements, summed in order. */
-static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
-{
-    float gradients[KT_STREAMED_PART], total = 0.0f;
-    int32_t row = 0, column = 0, length;
-    while ((length = kt_streamed_part(params, s, &row, &column, gradients)) > 0) {
-        total = kt_add_squares(total, gradients, length, s->factor.value);
-    }
-    return total;
-}
+#include "soft_squares.h"
 #else
 /* total + the squares of a row's elements, in order. */
-static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
+static inline float kt_add_squares_one_by_one(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
 {
     const float scale = s->scale.value, factor = s->factor.value;
     const int8_t *x = s->x, *const end = x + params->columns;
@@ -98,8 +68,10 @@ static inline float kt_add_row_of_squares(const kt_streamed_params *params, cons
     return total;
 }
 
-#if KT_MVE && (__ARM_FEATURE_MVE & 2)
+#if KT_MVE
 #include "mve/row_of_squares.h"
+#else
+#define kt_add_row_of_squares kt_add_squares_one_by_one
 #endif
 
 /* The squares of the gradient's elements, summed in order. */
@@ -107,17 +79,8 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
 {
     float total = 0.0f;
     int32_t row;
-#if KT_MVE && (__ARM_FEATURE_MVE & 2)
-    const int in_lanes = kt_has_normal_squares(s);
-#endif
     for (row = 0; row < params->rows; row++) {
         if (s->g[row] != 0 || !s->sparse) {
-#if KT_MVE && (__ARM_FEATURE_MVE & 2)
-            if (in_lanes) {
-                total = kt_add_lanes_of_squares(params, s, row, total);
-                continue;
-            }
-#endif
             total = kt_add_row_of_squares(params, s, row, total);
         }
     }

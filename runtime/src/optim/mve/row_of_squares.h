@@ -1,35 +1,63 @@
-/* row_of_squares.h: the squares of a row's gradient with Helium, four at a time, added one after the other. Its float32 takes subnormal numbers for 0, so
- * that it serves where there are none. */
+/* row_of_squares.h: the squares of a row's gradient on cores with Helium: four products at once, whose float32 the unit for one number at a time makes, as
+ * that of vectors takes subnormal numbers for 0. */
 #ifndef KT_OPTIM_MVE_ROW_OF_SQUARES_H
 #define KT_OPTIM_MVE_ROW_OF_SQUARES_H
 
-#include <arm_mve.h>
+#include <stddef.h>
 
-/* Whether no factor, element or square is subnormal, infinite or no number: the square of an element of a product of 1 is above 2^-126. */
-static inline int kt_has_normal_squares(const kt_streamed *s)
+/* kt_add_lanes_of_squares knows the places. */
+typedef struct {
+    const int8_t *x;
+    int32_t offset, g, columns;
+    float scale, factor, total;
+} kt_lanes_of_squares;
+
+typedef char kt_squares_have_their_places[offsetof(kt_lanes_of_squares, total) == 24 ? 1 : -1];
+
+/* Adds the squares of a row's elements, in order; all factors are finite, so that lanes beyond the row add 0. */
+__attribute__((naked, noinline)) static void kt_add_lanes_of_squares(kt_lanes_of_squares *row)
 {
-    const float least = kt_absolute(s->scale.value * s->factor.value);
-    const int32_t scale = kt_exponent_field(kt_float_bits(s->scale.value)), factor = kt_exponent_field(kt_float_bits(s->factor.value));
-    return s->sparse && scale > 0 && scale < 255 - 16 && factor > 0 && kt_exponent_field(kt_float_bits(least)) > KT_EXPONENT_BIAS - 63;
+    (void)row;
+    __asm__("push {r4, lr}\n\t"
+            "ldm r0, {r1-r4}\n\t"
+            "vldr s4, [r0, #16]\n\t"
+            "vldr s5, [r0, #20]\n\t"
+            "vldr s6, [r0, #24]\n\t"
+            "dlstp.32 lr, r4\n"
+            "1:\n\t"
+            "vldrb.s32 q0, [r1], #4\n\t"
+            "vadd.i32 q0, q0, r2\n\t"
+            "vmul.i32 q0, q0, r3\n\t"
+            "vcvt.f32.s32 s0, s0\n\t"
+            "vcvt.f32.s32 s1, s1\n\t"
+            "vcvt.f32.s32 s2, s2\n\t"
+            "vcvt.f32.s32 s3, s3\n\t"
+            "vmul.f32 s0, s0, s4\n\t"
+            "vmul.f32 s1, s1, s4\n\t"
+            "vmul.f32 s2, s2, s4\n\t"
+            "vmul.f32 s3, s3, s4\n\t"
+            "vmul.f32 s0, s0, s5\n\t"
+            "vmul.f32 s1, s1, s5\n\t"
+            "vmul.f32 s2, s2, s5\n\t"
+            "vmul.f32 s3, s3, s5\n\t"
+            "vmla.f32 s6, s0, s0\n\t" /* rounded twice */
+            "vmla.f32 s6, s1, s1\n\t"
+            "vmla.f32 s6, s2, s2\n\t"
+            "vmla.f32 s6, s3, s3\n\t"
+            "letp lr, 1b\n\t"
+            "vstr s6, [r0, #24]\n\t"
+            "pop {r4, pc}\n");
 }
 
 /* total + the squares of a row's elements, in order. */
-static inline float kt_add_lanes_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
+static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
 {
-    const float32x4_t scale = vdupq_n_f32(s->scale.value), factor = vdupq_n_f32(s->factor.value);
-    const int32_t columns = params->columns, g = s->g[row], offset = s->offset;
-    int32_t column;
-    for (column = 0; column < columns; column += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(columns - column));
-        const int32x4_t products = vmulq_n_s32(vaddq_x_n_s32(vldrbq_z_s32(s->x + column, lanes), offset, lanes), g);
-        const float32x4_t gradient = vmulq_f32(vmulq_f32(vcvtq_f32_s32(products), scale), factor);
-        const float32x4_t squares = vmulq_f32(gradient, gradient);
-        total = total + vgetq_lane_f32(squares, 0);
-        total = total + vgetq_lane_f32(squares, 1);
-        total = total + vgetq_lane_f32(squares, 2);
-        total = total + vgetq_lane_f32(squares, 3);
+    kt_lanes_of_squares squares = {s->x, s->offset, s->g[row], params->columns, s->scale.value, s->factor.value, total};
+    if (!s->sparse) {
+        return kt_add_squares_one_by_one(params, s, row, total);
     }
-    return total;
+    kt_add_lanes_of_squares(&squares);
+    return squares.total;
 }
 
 #endif
