@@ -28,7 +28,7 @@ TABLES = {
 WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m", "riscv32-virt": "triple"}
 """Boards whose cores have kernels with three sums in two words, as the emulator has them: M23 stands for M0 and M0+."""
 
-STREAMED = ("streamed_weights", "streamed_near_limit", "streamed_growth", "streamed_sparse", "streamed_ties", "streamed_clipped", "streamed_extremes")
+STREAMED = tuple(f"streamed_{name}" for name in ("weights", "near_limit", "growth", "first", "channels", "sparse", "ties", "clipped", "extremes"))
 IN_INTEGERS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("sgd", "step_block16", *STREAMED)}
 """Updates whose float32 these cores work out in integers; the host's kernels do so too, for many more cases."""
 FROM_BOUNDS = {name: test_optimizers_against_numpy.UPDATES[name] for name in (*STREAMED, "streamed_limits")}

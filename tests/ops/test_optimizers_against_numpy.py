@@ -272,6 +272,31 @@ def streamed_growth(r: Rng) -> Case:
     return replace(case, arrays={**arrays, "value": value.astype(np.int8), "learning_rate": np.array([rate], np.float32)})
 
 
+def streamed_first(r: Rng) -> Case:
+    """Steps that are far larger than the values, as of a tensor that was never trained, or hardly."""
+    case = streamed_weights(r)
+    arrays = {name: array.copy() for name, array in case.arrays.items()}
+    x = arrays["x"].astype(np.int64) - case.node_types().type("x").zero_point
+    largest = max(np.abs(arrays["g"].astype(np.int64)).max() * np.abs(x).max() * product_scale(case), 1e-30)
+    held = pick(r, -32, -32, -20)
+    rate = 2.0 ** (held + 16 + int(r.integers(0, 24))) * r.uniform(0.5, 1.0) / largest
+    arrays |= {"value_exponent": one(held + 8), "learning_rate": np.array([min(rate, 1e38)], np.float32)}
+    return replace(case, op=replace(case.op, clip=0.0, decay=pick(r, 0.0, 0.0, 0.3 / rate)), arrays=arrays)  # type: ignore[call-arg]
+
+
+def streamed_channels(r: Rng) -> Case:
+    """Not every channel is trained."""
+    case = pick(r, streamed_weights, streamed_near_limit, streamed_sparse)(r)
+    trained = case.types["value"].shape[0]
+    channels = trained + int(r.integers(0, 9))
+    rows = np.full(channels, -1, np.int16)
+    rows[np.sort(r.permutation(channels)[:trained])] = np.arange(trained, dtype=np.int16)
+    g = codes(r, 1, channels)
+    g[0, rows >= 0] = case.arrays["g"][0]
+    types = {**case.types, "g": replace(case.types["g"], shape=(1, channels)), "rows": TensorType((channels,), "int16")}
+    return replace(case, types=types, arrays={**case.arrays, "g": g, "rows": rows})
+
+
 def streamed_sparse(r: Rng) -> Case:
     """Most products 0, as behind a ReLU: such steps are 0 unless a factor has no bound, and what they leave is held or brought to another exponent.
     Codes of -128, which no step stores; norms about as long as the limit."""
@@ -415,7 +440,8 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120),
-        (streamed_growth, 80), (streamed_ties, 120), (streamed_clipped, 24), (streamed_extremes, 60), (streamed_rows, 40),
+        (streamed_growth, 80), (streamed_first, 80), (streamed_channels, 40), (streamed_ties, 120), (streamed_clipped, 24),
+        (streamed_extremes, 60), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

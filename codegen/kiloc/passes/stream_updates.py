@@ -45,7 +45,7 @@ def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step:
         return None
     held = {"value": "value", "value_exponent": "exponent", "remainder": "remainder"}
     inputs |= {"x": gradient.inputs["x"], **{o: p.values[role] for o, role in held.items()}}
-    inputs |= {o: v for o, v in gradient.inputs.items() if o == "exponent_offset"}
+    inputs |= {o: v for o, v in gradient.inputs.items() if o in ("exponent_offset", "rows")}
     weights = StreamedWeights(op.clip, step.op.decay, gradient.op.unit)
     return replace(step, op=weights, inputs=inputs, updates=tuple(p.values[role] for role in held.values()))
 
@@ -53,4 +53,4 @@ def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step:
 def _one_position(gradient: Node) -> bool:
     op = gradient.op
     assert isinstance(op, WeightGradient)
-    return op.window.pointwise and op.y_image[:2] == (1, 1) and "rows" not in gradient.inputs
+    return op.window.pointwise and op.y_image[:2] == (1, 1)

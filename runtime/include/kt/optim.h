@@ -161,6 +161,18 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
                          const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int8_t *remainder,
                          const int32_t *count, const float *learning_rate);
 
+/* streamed: its rows are those that are trained; channels: of g */
+typedef struct {
+    kt_streamed_params streamed;
+    int32_t channels;
+} kt_streamed_channels_params;
+
+/* kt_streamed_weights where not every channel is trained. rows: of each channel its row of the weights, -1 for none. scratch: as many bytes as rows are
+ * trained. */
+void kt_streamed_channels(const kt_streamed_channels_params *params, const int8_t *g, const int16_t *rows, const int8_t *x,
+                          const int32_t *exponent, const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent,
+                          int8_t *remainder, const int32_t *count, const float *learning_rate, void *scratch);
+
 /* gradient: without rows of its own and without scratch; rows, columns: of the accumulator that it would add to, `part` rows of which stand in
  * memory at a time; clip: largest norm, 0 for none; decay: as in kt_step_block16. */
 typedef struct {

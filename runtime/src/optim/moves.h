@@ -1,27 +1,46 @@
-/* moves.h: the moves of masters by an outer product, in units (step_units.h). */
+/* moves.h: the moves of masters by an outer product, in units (step_units.h): 2^-12 of a master's last bit, or of a larger power of two where steps are
+ * large beside the masters, as those of a tensor that was never trained are. */
 #ifndef KT_OPTIM_MOVES_H
 #define KT_OPTIM_MOVES_H
 
 #include "step_units.h"
 #include "streamed.h"
 
-/* A code in units, half of one, and what decay leaves of a value in 32 bits; how far that is off. */
-enum { KT_CODE_BITS = 8 + KT_UNIT_BITS, KT_HALF_CODE = 1 << (KT_CODE_BITS - 1), KT_KEPT_BITS = 29, KT_DECAY_DOUBT = 8 };
+/* KT_CODE_BITS: of a code in units; KT_KEPT_BITS: of the integer of 1, by which masters are multiplied; KT_SCALED_DOUBT: how far that is off;
+ * KT_LARGEST_STEP: bits of the largest step beside a master's */
+enum { KT_CODE_BITS = 8 + KT_UNIT_BITS, KT_KEPT_BITS = 29, KT_SCALED_DOUBT = 8, KT_LARGEST_STEP = 15 };
 
-/* widest   the largest magnitude of an input
- * kept     what decay leaves of a value, and in integers
- * held     the exponent of masters; growth: what is added to it
- * doubt    how far a moved value in units may be from float32's
- * stays    whether a value without a step is what it was */
+/* widest    the largest magnitude of an input
+ * kept      what decay leaves of a value
+ * held      the exponent of masters; coarser: what is added to it for that of units, growth: what is added to both for that of moved masters
+ * scaled    whether masters in units are products, with `scale`; else they are shifted
+ * doubt     how far a moved value in units may be from float32's
+ * stays     whether a value without a step is what it was */
 typedef struct {
     const kt_streamed *streamed;
     kt_step_units units;
     int32_t rows, columns, widest;
     float kept;
-    int32_t kept_integer;
-    int decays, stays;
-    int32_t held, growth, doubt;
+    int32_t held, coarser, growth;
+    int32_t scaled, scale, doubt;
+    int stays;
 } kt_moves;
+
+/* How masters become units; returns whether they do. */
+static inline int kt_scale_masters(kt_moves *m)
+{
+    const int decays = m->kept != 1.0f;
+    m->scaled = decays || m->coarser > 0;
+    m->scale = INT32_C(1) << KT_KEPT_BITS;
+    if (decays) {
+        if (!KT_LONG_PRODUCT || !(m->kept >= 0.0f && m->kept <= 1.0f)) {
+            return 0;
+        }
+        m->scale = (int32_t)(m->kept * (float)m->scale);
+    }
+    m->scale >>= kt_minimum(m->coarser, 31);
+    return m->coarser <= KT_KEPT_BITS;
+}
 
 /* Returns whether units hold all of it: float32 has gradients and steps as normal numbers, below its limits. */
 static inline int kt_moves_of(const kt_streamed_params *params, const kt_streamed *s, int32_t held, float kept, kt_moves *m)
@@ -29,7 +48,7 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
     const uint32_t gradient = kt_float_bits(kt_times(s->scale.value, &s->factor));
     const uint32_t step = kt_float_bits(kt_times(kt_float_of_bits(gradient), &s->rate));
     const int32_t scale_field = kt_exponent_field(kt_float_bits(s->scale.value)), field = kt_exponent_field(gradient);
-    int32_t i;
+    int32_t product = kt_largest_code(s->g, params->rows), largest, i;
     m->streamed = s;
     m->rows = params->rows;
     m->columns = params->columns;
@@ -38,37 +57,36 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
         m->widest = kt_maximum(m->widest, (int32_t)kt_magnitude(s->x[i] + s->offset));
     }
     m->kept = kept;
-    m->decays = kept != 1.0f;
     m->held = held;
     if (scale_field == 0 || scale_field > 255 - 16 || field <= 1 || field >= KT_EXPONENT_BIAS + 44 || kt_exponent_field(step) <= 1) {
         return 0;
     }
-    if (m->decays) {
-        if (!KT_LONG_PRODUCT || !(kept >= 0.0f && kept <= 1.0f)) {
-            return 0;
-        }
-        m->kept_integer = (int32_t)(kept * (float)(INT32_C(1) << KT_KEPT_BITS));
+    product *= m->widest;
+    largest = kt_exponent_field(step) - KT_EXPONENT_BIAS; /* the largest step has this exponent, or one more */
+    for (i = product; i > 1; i >>= 1) {
+        largest++;
     }
-    return kt_choose_units(step, held, kt_largest_code(s->g, params->rows) * m->widest, &m->units);
+    m->coarser = kt_maximum(largest - held - KT_LARGEST_STEP, 0);
+    return kt_scale_masters(m) && kt_choose_units(step, held + m->coarser, product, &m->units);
 }
 
-/* A master in units, less what decays of it. */
-KT_INLINE int32_t kt_held_units(const kt_moves *m, int32_t master, int decays)
+/* A master in units; scaled: whether it may be so. */
+KT_INLINE int32_t kt_held_units(const kt_moves *m, int32_t master, int scaled)
 {
 #if KT_LONG_PRODUCT
-    if (decays) {
-        return kt_upper_product(master * (1 << (KT_UNIT_BITS + 32 - KT_KEPT_BITS)), m->kept_integer);
+    if (scaled && m->scaled) {
+        return kt_upper_product(master * (1 << (KT_UNIT_BITS + 32 - KT_KEPT_BITS)), m->scale);
     }
-#endif
-    (void)m;
-    (void)decays;
     return master * (1 << KT_UNIT_BITS);
+#else
+    return scaled ? (master * (1 << KT_UNIT_BITS)) >> m->coarser : master * (1 << KT_UNIT_BITS);
+#endif
 }
 
 /* A moved master by float32. */
 static __attribute__((noinline)) int32_t kt_doubted(const kt_moves *m, int32_t row, int32_t column, int32_t master)
 {
-    return kt_doubtful_master(master, m->kept, kt_streamed_step(m->streamed, row, column), m->held, m->growth);
+    return kt_doubtful_master(master, m->kept, kt_streamed_step(m->streamed, row, column), m->held, m->coarser + m->growth);
 }
 
 #if KT_MVE
@@ -80,7 +98,7 @@ KT_INLINE void kt_move_row_by(const kt_moves *m, int32_t row, int8_t *value, int
     const kt_streamed *const s = m->streamed;
     const kt_step_units units = m->units;
     const int32_t columns = m->columns, offset = s->offset, factor = kt_factor_of_row(&units, s->g[row]);
-    const int32_t down = KT_UNIT_BITS + (stays ? 0 : m->growth), usual = m->doubt, base = (1 << (down - 1)) - usual, decays = !stays && m->decays;
+    const int32_t down = KT_UNIT_BITS + (stays ? 0 : m->growth), usual = m->doubt, base = (1 << (down - 1)) - usual;
     const int8_t *const x = s->x + columns;
     int32_t i;
     value += columns;
@@ -89,8 +107,8 @@ KT_INLINE void kt_move_row_by(const kt_moves *m, int32_t row, int8_t *value, int
         const int32_t input = x[i] + offset;
         if (input != 0 || !stays) {
             const int32_t master = kt_master(value[i], remainder[i]), product = factor * input;
-            const int32_t surely = stays || decays || product != 0 ? 0 : usual;
-            const int32_t held = kt_held_units(m, master, decays) + base + surely;
+            const int32_t surely = stays || m->scaled || product != 0 ? 0 : usual;
+            const int32_t held = kt_held_units(m, master, !stays) + base + surely;
             const int32_t moved = kt_less_step(&units, held, product);
             int32_t stored = moved >> down;
             if ((moved + 2 * (usual - surely)) >> down != stored) {
@@ -125,9 +143,10 @@ static __attribute__((noinline)) void kt_move_row(const kt_moves *m, int32_t row
 static int32_t kt_largest_of_row(const kt_moves *m, int32_t factor, int32_t reach, const int8_t *value, const int8_t *remainder, int32_t largest)
 {
     const kt_streamed *const s = m->streamed;
+    const int32_t code = kt_maximum(KT_CODE_BITS - m->coarser, 0), rest = (1 << code >> 1) + 1; /* of a code in units, and of a remainder */
     int32_t i = -1;
-    while ((i = kt_next_of_magnitude(value, i + 1, m->columns, ((largest - reach - KT_HALF_CODE) >> KT_CODE_BITS) + 1)) < m->columns) {
-        const int32_t held = kt_held_units(m, kt_master(value[i], remainder[i]), m->decays);
+    while ((i = kt_next_of_magnitude(value, i + 1, m->columns, ((largest - reach - rest) >> code) + 1)) < m->columns) {
+        const int32_t held = kt_held_units(m, kt_master(value[i], remainder[i]), 1);
         largest = kt_maximum(largest, (int32_t)kt_magnitude(kt_less_step(&m->units, held, factor * (s->x[i] + s->offset))));
     }
     return largest;
@@ -143,11 +162,11 @@ static int kt_choose_growth(kt_moves *m, const int8_t *value, const int8_t *rema
         longest = kt_maximum(longest, reach);
         largest = kt_largest_of_row(m, factor, reach, value + at, remainder + at, largest);
     }
-    doubt = kt_doubt_of(longest) + (m->decays ? KT_DECAY_DOUBT : 0);
-    if (!kt_is_certain_between(kt_maximum(largest - doubt, 0), largest + doubt, m->held, &m->growth)) {
+    doubt = kt_doubt_of(longest) + (m->scaled ? KT_SCALED_DOUBT : 0);
+    if (!kt_is_certain_between(kt_maximum(largest - doubt, 0), largest + doubt, m->held + m->coarser, &m->growth)) {
         return 0;
     }
-    m->stays = m->growth == 0 && !m->decays;
+    m->stays = m->growth == 0 && !m->scaled;
     m->doubt = kt_doubtful_units(largest + doubt) + doubt;
     return 1;
 }

@@ -21,17 +21,17 @@ KT_INLINE int32_t kt_upper_product(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b) >> 32);
 }
 
-/* step: bits of that of a product of 1, a normal number; exponent: of masters. Returns whether all steps have less than 32 bits. */
+/* step: bits of that of a product of 1, a normal number; exponent: of masters; product: the largest. Returns whether all steps have less than 32
+ * bits. */
 static inline int kt_choose_units(uint32_t step, int32_t exponent, int32_t product, kt_step_units *units)
 {
-    enum { SPARE = 7, MOST_UP = 16 }; /* bits in front of a significand, and of a product */
+    enum { SPARE = 7 }; /* bits in front of a significand */
     const int32_t power = kt_exponent_field(step) - (KT_STEP_SHIFT - 40) - exponent;
     const uint32_t significand = kt_significand(step);
-    (void)product;
     units->up = kt_maximum(power - SPARE, 0);
     units->factor = (int32_t)(power >= 0 ? significand << kt_minimum(power, SPARE) : significand >> kt_minimum(-power, 31));
     units->factor = (int32_t)step < 0 ? -units->factor : units->factor;
-    return units->up <= MOST_UP;
+    return units->up < 31 && product <= INT32_MAX >> units->up;
 }
 
 /* What kt_less_step takes for g. */

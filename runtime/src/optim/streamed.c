@@ -52,7 +52,7 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
         kt_moves moves;
         if (kt_moves_of(params, &s, *value_exponent - 8, kept, &moves) && kt_choose_growth(&moves, value, remainder)) {
             kt_move_all(&moves, value, remainder);
-            *value_exponent = (int8_t)(*value_exponent + moves.growth);
+            *value_exponent = (int8_t)(*value_exponent + moves.coarser + moves.growth);
             return;
         }
     }

@@ -93,13 +93,14 @@ class StreamedBias(StreamedUpdate):
 @register
 @dataclass(frozen=True)
 class StreamedWeights(StreamedUpdate):
-    """The same for 16-bit weights [rows, ...] of one position, whose gradient is an outer product; gradient_unit: `unit` of `WeightGradient`."""
+    """The same for 16-bit weights [rows, ...] of one position, whose gradient is an outer product; gradient_unit, rows: `unit` and rows of
+    `WeightGradient`."""
 
     mnemonic: ClassVar[str] = "streamed_weights"
     operands: ClassVar[tuple[str, ...]] = (
         "g", "x", "exponent", "value", "value_exponent", "remainder", "count", "learning_rate",
     )  # fmt: skip
-    optional: ClassVar[tuple[str, ...]] = ("exponent_offset",)
+    optional: ClassVar[tuple[str, ...]] = ("exponent_offset", "rows")
     stored: ClassVar[Mapping[str, str]] = {
         "value": "value", "exponent": "value_exponent", "remainder": "remainder",
     }  # fmt: skip
@@ -107,16 +108,25 @@ class StreamedWeights(StreamedUpdate):
     gradient_unit: float = 1.0
 
     def gradient_part(self, t: NodeTypes) -> ParameterGradient:
-        rows = t.type("g").size
-        return WeightGradient(Window((1, 1)), (1, 1, t.type("value").size // rows), (1, 1, rows), self.gradient_unit)
+        columns = t.type("value").size // self.trained(t)
+        return WeightGradient(Window((1, 1)), (1, 1, columns), (1, 1, t.type("g").size), self.gradient_unit)
+
+    def trained(self, t: NodeTypes) -> int:
+        """Rows of the weights."""
+        return t.type("value").shape[0] if t.has("rows") else t.type("g").size
 
     def storage_part(self) -> StorageStep:
         return StepBlock16(decay=self.decay)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "remainder", "count", "learning_rate")
-        fields: dict[str, Field] = {**self.fields(t, t.type("g").size), "unit": "NULL"}
-        return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed.c")
+        fields: dict[str, Field] = {**self.fields(t, self.trained(t)), "unit": "NULL"}
+        if not t.has("rows"):
+            return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed.c")
+        arguments = (*pointers(n, "g", "rows", *order[1:]), Scratch())
+        named: dict[str, Field] = {"streamed": fields, "channels": t.type("g").size}
+        source, needs = "optim/streamed_channels.c", ("optim/streamed.c",)
+        return KernelCall("kt_streamed_channels", "kt_streamed_channels_params", named, arguments, self.trained(t), source, needs)
 
 
 @register

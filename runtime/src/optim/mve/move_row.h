@@ -7,13 +7,13 @@
 
 /* What is left of a row; kt_move_lanes knows the places.
  *
- * factor     what an input with its offset is multiplied by; units: the same of that; kept: of a master times 2^15
+ * factor     what an input with its offset is multiplied by; units: the same of that; scale: of a master times 2^15
  * base       half of a stored master's last bit, less the doubt; twice: the doubt, two times; up: what a moved one is shifted by, to the left
  * masters, stored, doubtful   of four whose rounding is in doubt: before, moved, and two bytes of which a lane has four bits */
 typedef struct {
     const int8_t *x;
     int8_t *value, *remainder;
-    int32_t offset, factor, base, twice, up, units, kept, count;
+    int32_t offset, factor, base, twice, up, units, scale, count;
     int32_t masters[4], stored[4];
     uint32_t doubtful;
 } kt_lanes_of_moves;
@@ -82,7 +82,7 @@ static __attribute__((noinline)) void kt_move_row(const kt_moves *m, int32_t row
     lanes.twice = 2 * m->doubt;
     lanes.up = -down;
     lanes.units = m->units.factor;
-    lanes.kept = m->decays ? m->kept_integer : INT32_C(1) << KT_KEPT_BITS;
+    lanes.scale = m->scale;
     lanes.count = columns;
     for (kt_move_lanes(&lanes); lanes.doubtful != 0; kt_move_lanes(&lanes)) {
         const int32_t column = (int32_t)(lanes.value - value), count = kt_minimum(columns - column, 4);
