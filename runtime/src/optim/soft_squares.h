@@ -51,8 +51,8 @@ static inline float kt_held_sum(const kt_soft_sum *sum)
 /* Adds the square of one element of the gradient. */
 static __attribute__((noinline)) void kt_add_square_itself(kt_soft_sum *sum, const kt_streamed *s, int32_t product)
 {
-    const float gradient = kt_add_scaled_sum(0.0f, product, &s->scale);
-    kt_hold_sum(sum, kt_add_squares(kt_held_sum(sum), &gradient, 1, s->factor.value));
+    const float gradient = kt_times(kt_add_scaled_sum(0.0f, product, &s->scale), &s->factor), square = gradient * gradient;
+    kt_hold_sum(sum, kt_held_sum(sum) + square);
 }
 
 /* Adds those of a row. */
