@@ -31,8 +31,8 @@ WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m", "riscv32-virt
 STREAMED = tuple(f"streamed_{name}" for name in ("weights", "near_limit", "growth", "first", "channels", "sparse", "ties", "clipped", "extremes"))
 IN_INTEGERS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("sgd", "step_block16", *STREAMED)}
 """Updates whose float32 these cores work out in integers; the host's kernels do so too, for many more cases."""
-FROM_BOUNDS = {name: test_optimizers_against_numpy.UPDATES[name] for name in (*STREAMED, "streamed_limits")}
-"""Updates that find the largest code of all by instructions of a core."""
+BY_INSTRUCTIONS = {name: test_optimizers_against_numpy.UPDATES[name] for name in (*STREAMED, "streamed_limits")}
+"""Updates that find large codes, and take steps, by instructions of a core."""
 
 EACH = 30
 """Cases of each kernel on a core; the host runs more."""
@@ -66,8 +66,8 @@ def test_updates_without_a_float_unit_give_the_same_bits(board: str, tmp_path: P
 
 
 @pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
-def test_updates_from_bounds_give_the_same_bits(board: str, tmp_path: Path) -> None:
-    on_board(board, FROM_BOUNDS, EACH, tmp_path)
+def test_updates_with_instructions_of_a_core_give_the_same_bits(board: str, tmp_path: Path) -> None:
+    on_board(board, BY_INSTRUCTIONS, EACH, tmp_path)
 
 
 @pytest.mark.parametrize(("table", "board"), [(table, board) for table in TABLES for board in BOARDS if table not in NEVER.get(board, ())])

@@ -7,7 +7,7 @@
 #define KT_OPTIM_BLOCK16_H
 
 #include "../product/soft_float.h"
-#include "bounds.h"
+#include "largest_code.h"
 #include "storage_step.h"
 
 enum {

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "bounds.h"
+#include "largest_code.h"
 #include "gradient.h"
 #include "kt/architecture.h"
 #include "kt/optim.h"
@@ -87,47 +87,6 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
     return total;
 }
 #endif
-
-/* Row and column of the gradient's element of the largest magnitude. */
-typedef struct {
-    int32_t row, column;
-} kt_streamed_place;
-
-static inline kt_streamed_place kt_largest_product(const kt_streamed_params *params, const kt_streamed *s)
-{
-    kt_streamed_place place = {kt_next_of_magnitude(s->g, 0, params->rows, kt_largest_code(s->g, params->rows)), 0};
-    int32_t largest = 0, i;
-    for (i = 0; i < params->columns; i++) {
-        const int32_t value = s->x[i] + s->offset, magnitude = value < 0 ? -value : value;
-        if (magnitude > largest) {
-            largest = magnitude;
-            place.column = i;
-        }
-    }
-    return place;
-}
-
-/* The magnitude of moved value i. */
-static __attribute__((noinline, unused)) float kt_streamed_magnitude(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value,
-                                                                     const int8_t *remainder, float unit, float kept, int32_t i)
-{
-    const float step = kt_streamed_step(s, i / params->columns, i % params->columns);
-    return kt_absolute(kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, step));
-}
-
-/* Whether bounds tell the exponent: no magnitude exceeds the largest master's and the largest step's together, as rounding is monotone, and the two
- * elements that have those say what the largest is at least. */
-static inline int kt_streamed_exponent(const kt_streamed_params *params, const kt_streamed *s, const int8_t *value, const int8_t *remainder,
-                                       float unit, float kept, int32_t *exponent, float *factor)
-{
-    const kt_streamed_place place = kt_largest_product(params, s);
-    const int32_t held = kt_place_of_master(value, remainder, params->rows * params->columns);
-    const float step = kt_absolute(kt_streamed_step(s, place.row, place.column));
-    const float most = kt_block_moved(kt_magnitude_of_master(value[held], remainder[held]), unit, kept, -step);
-    const float at_code = kt_streamed_magnitude(params, s, value, remainder, unit, kept, held);
-    const float at_step = kt_streamed_magnitude(params, s, value, remainder, unit, kept, place.row * params->columns + place.column);
-    return kept >= 0.0f && step >= 0.0f && kt_exponent_between(kt_larger_magnitude(at_code, at_step), most, exponent, factor);
-}
 
 /* Whether a norm is certainly below `clip`, so that nothing needs to add it up: the exact sum of squares is that of g's times that of x's, and what
  * float32 adds up in order differs by less than a fourth. */

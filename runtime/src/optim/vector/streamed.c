@@ -5,6 +5,7 @@
 
 #if KT_VECTOR
 #include "steps.h"
+#include "streamed_exponent.h"
 
 void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
                       const int32_t *count, const float *learning_rate)

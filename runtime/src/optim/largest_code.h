@@ -1,9 +1,6 @@
-/* bounds.h: what a step of SGD needs to know of all elements, from bounds of them: then a pass over them is saved. Where bounds do not tell, the pass
- * is made after all. */
-#ifndef KT_OPTIM_BOUNDS_H
-#define KT_OPTIM_BOUNDS_H
-
-#include <float.h>
+/* largest_code.h: the largest of many codes, and the next one of some magnitude, by instructions of a core. */
+#ifndef KT_OPTIM_LARGEST_CODE_H
+#define KT_OPTIM_LARGEST_CODE_H
 
 #include "kt/architecture.h"
 #include "storage_step.h"
@@ -76,53 +73,6 @@ static inline int32_t kt_next_of_magnitude(const int8_t *value, int32_t i, int32
         i++;
     }
     return i;
-}
-
-/* Where a master has the largest magnitude: one of the largest magnitude of codes has. */
-static __attribute__((noinline, unused)) int32_t kt_place_of_master(const int8_t *value, const int8_t *remainder, int32_t count)
-{
-    int32_t place = 0, largest = -1, i = -1;
-#if KT_MVE || KT_DSP
-    const int32_t code = kt_largest_code(value, count);
-    while ((i = kt_next_of_magnitude(value, i + 1, count, code)) < count) {
-        const int32_t magnitude = kt_magnitude_of_master(value[i], remainder[i]);
-        if (magnitude > largest) {
-            largest = magnitude;
-            place = i;
-        }
-    }
-#else
-    int32_t least = 0; /* codes of [-least, bound - least) are smaller than one that was found */
-    uint32_t bound = 0;
-    while (++i < count) {
-        const int32_t code = value[i];
-        if ((uint32_t)(code + least) >= bound) {
-            const int32_t magnitude = kt_magnitude_of_master(value[i], remainder[i]);
-            if (magnitude > largest) {
-                largest = magnitude;
-                place = i;
-            }
-            if (code != 0) {
-                least = (int32_t)kt_magnitude(code) - 1;
-                bound = 2 * (uint32_t)least + 1;
-            }
-        }
-    }
-#endif
-    return place;
-}
-
-/* The exponent of kt_fitting_exponent for moved values, where it is the same for `least`, the magnitude of one of them, and for `most`, which none
- * exceeds; *factor: 2^-exponent, which brings all within the limit. Returns 0 where it is not, and where the bounds are none, as of a state that was
- * never trained, whose exponent may be anything. */
-static inline int kt_exponent_between(float least, float most, int32_t *exponent, float *factor)
-{
-    if (!(least > 0.0f && most >= least && most <= FLT_MAX)) {
-        return 0;
-    }
-    *exponent = kt_fitting_exponent(most, (float)KT_MASTER_LIMIT);
-    *factor = kt_power_of_two(-*exponent);
-    return *exponent == kt_fitting_exponent(least, (float)KT_MASTER_LIMIT) && most * *factor <= (float)KT_MASTER_LIMIT;
 }
 
 #endif
