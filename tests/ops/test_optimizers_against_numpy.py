@@ -98,6 +98,9 @@ def sgd(r: Rng) -> Case:
     types, arrays = gradients(r, size)
     if r.random() < 0.6:
         types["momentum"], arrays["momentum"] = TensorType((size,), "float32"), float_moment(r, size)
+    if r.random() < 0.1:  # beyond the limit of an element, and below that of the norm
+        arrays["accumulator"] *= np.float32(1e20)
+        return Case(SGD(1e30), types, arrays)
     return Case(SGD(pick(r, 0.0, 1.0, 0.3), pick(r, 0.0, 0.9), pick(r, False, True)), types, arrays)
 
 
@@ -437,7 +440,7 @@ def adapt_range(r: Rng) -> Case:
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
-        (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
+        (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 80), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60), (streamed_limits, 40), (streamed_near_limit, 80), (streamed_sparse, 120),
         (streamed_growth, 80), (streamed_first, 80), (streamed_channels, 40), (streamed_ties, 120), (streamed_clipped, 24),

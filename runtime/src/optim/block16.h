@@ -41,10 +41,10 @@ static inline int32_t kt_largest_units(const int8_t *value, const int8_t *remain
     return largest;
 }
 
-/* How far float32's value may be from these units, up to a magnitude: half of its last bit, and the fraction of the step. */
+/* How far float32's value may be from these units, up to a magnitude: two roundings by half of the last of 24 bits, and the fraction of the step. */
 KT_INLINE int32_t kt_doubtful_units(int32_t largest)
 {
-    return 2 + (largest >> 22);
+    return 3 + (largest >> 23);
 }
 
 /* What the largest magnitude adds to the exponent in *growth; returns whether float32 is certain to choose the same. */

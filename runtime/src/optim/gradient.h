@@ -80,11 +80,25 @@ static inline float kt_clipped_factor(float factor, float length, float clip)
     return factor;
 }
 
-/* count: samples accumulated, > 0; clip: largest norm, 0 for no clipping. */
-static inline float kt_gradient_factor(const float *accumulator, int32_t size, int32_t count, float clip)
+/* count: samples accumulated, > 0; clip: largest norm, 0 for no clipping. *within: whether no element of the gradient needs a limit, as its norm is
+ * below. */
+static inline float kt_gradient_factor_within(const float *accumulator, int32_t size, int32_t count, float clip, int *within)
 {
     const float factor = 1.0f / (float)count;
-    return clip > 0.0f ? kt_clipped_factor(factor, kt_gradient_norm(accumulator, size, factor), clip) : factor;
+    float length;
+    *within = 0;
+    if (!(clip > 0.0f)) {
+        return factor;
+    }
+    length = kt_gradient_norm(accumulator, size, factor);
+    *within = length < 0.5f * KT_LARGEST_GRADIENT;
+    return kt_clipped_factor(factor, length, clip);
+}
+
+static inline float kt_gradient_factor(const float *accumulator, int32_t size, int32_t count, float clip)
+{
+    int within;
+    return kt_gradient_factor_within(accumulator, size, count, clip, &within);
 }
 
 /* accumulated * factor, limited */

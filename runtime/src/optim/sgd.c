@@ -2,11 +2,36 @@
 #include "sgd.h"
 #include "blocks.h"
 
+#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
+/* kt_sgd_steps without momentum, of elements within their limit. */
+static void take_steps(float factor, float rate, float *accumulator, int32_t count)
+{
+    float *const end = accumulator + count, *const fours = accumulator + count / 4 * 4;
+    for (; accumulator < fours; accumulator += 4) {
+        const float a = accumulator[0] * factor, b = accumulator[1] * factor, c = accumulator[2] * factor, d = accumulator[3] * factor;
+        accumulator[0] = a * rate;
+        accumulator[1] = b * rate;
+        accumulator[2] = c * rate;
+        accumulator[3] = d * rate;
+    }
+    for (; accumulator < end; accumulator++) {
+        *accumulator = *accumulator * factor * rate;
+    }
+}
+#endif
+
 /* Momentum in float32. */
 void kt_sgd(const kt_sgd_params *params, float *accumulator, float *momentum, const int32_t *count,
             const float *learning_rate)
 {
-    const float factor = kt_gradient_factor(accumulator, params->size, *count, params->clip);
+    int within;
+    const float factor = kt_gradient_factor_within(accumulator, params->size, *count, params->clip, &within);
+#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
+    if (within && momentum == NULL) {
+        take_steps(factor, *learning_rate, accumulator, params->size);
+        return;
+    }
+#endif
     kt_sgd_steps(params, factor, *learning_rate, accumulator, momentum, params->size);
 }
 

@@ -12,7 +12,9 @@
 
 #if !KT_VECTOR
 
-#if KT_SOFT_FLOAT
+#if KT_MVE
+#include "mve/step_lanes.h"
+#elif KT_SOFT_FLOAT
 /* Without decay; returns whether it was done. */
 static int in_integers(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int8_t *remainder, float *accumulator)
 {
@@ -36,7 +38,11 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     float largest = 0.0f;
     float factor;
     int32_t chosen, i;
-#if KT_SOFT_FLOAT
+#if KT_MVE
+    if (kt_step_in_lanes(value, exponent, remainder, accumulator, params->size, kept)) {
+        return;
+    }
+#elif KT_SOFT_FLOAT
     if (kept == 1.0f && in_integers(params, value, exponent, remainder, accumulator)) {
         return;
     }
