@@ -65,11 +65,6 @@ static inline float kt_add_squares(float total, const float *accumulator, int32_
     return total;
 }
 
-static inline float kt_gradient_norm(const float *accumulator, int32_t size, float factor)
-{
-    return kt_norm_of(kt_add_squares(0.0f, accumulator, size, factor));
-}
-
 /* factor, reduced where the norm `length` exceeds clip. */
 static inline float kt_clipped_factor(float factor, float length, float clip)
 {
@@ -85,14 +80,14 @@ static inline float kt_clipped_factor(float factor, float length, float clip)
 static inline float kt_gradient_factor_within(const float *accumulator, int32_t size, int32_t count, float clip, int *within)
 {
     const float factor = 1.0f / (float)count;
-    float length;
+    float squares;
     *within = 0;
     if (!(clip > 0.0f)) {
         return factor;
     }
-    length = kt_gradient_norm(accumulator, size, factor);
-    *within = length < 0.5f * KT_LARGEST_GRADIENT;
-    return kt_clipped_factor(factor, length, clip);
+    squares = kt_add_squares(0.0f, accumulator, size, factor);
+    *within = squares < 0.5f * KT_LARGEST_GRADIENT * KT_LARGEST_GRADIENT; /* which no number is that is none */
+    return kt_clipped_factor(factor, kt_norm_of(squares), clip);
 }
 
 static inline float kt_gradient_factor(const float *accumulator, int32_t size, int32_t count, float clip)
