@@ -61,7 +61,7 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
     if (scale_field == 0 || scale_field > 255 - 16 || field <= 1 || field >= KT_EXPONENT_BIAS + 44 || kt_exponent_field(step) <= 1) {
         return 0;
     }
-    product *= m->widest;
+    product *= kt_maximum(m->widest, 1);
     largest = kt_exponent_field(step) - KT_EXPONENT_BIAS; /* the largest step has this exponent, or one more */
     for (i = product; i > 1; i >>= 1) {
         largest++;

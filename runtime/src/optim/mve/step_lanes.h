@@ -11,7 +11,7 @@
  * the largest step beside a master's. */
 enum { KT_KEPT_BITS = 29, KT_LANES_DOUBT = 8, KT_STEP_BITS = 15 };
 
-/* units: the exponent of units, before it is moved; scale: of a master times 2^15 */
+/* shift: KT_STEP_SHIFT and the exponent of units; scale: of a master times 2^15 */
 typedef struct {
     const int8_t *value, *remainder;
     const float *steps;
@@ -101,8 +101,8 @@ static int kt_step_in_lanes(int8_t *value, int8_t *exponent, int8_t *remainder, 
         }
         vstrbq_p_s32(remainder + i, stored, lanes);
         vstrbq_p_s32(value + i, vrshrq_n_s32(stored, 8), lanes);
-        vstrwq_p_s32((int32_t *)accumulator + i, vdupq_n_s32(0), lanes);
     }
+    kt_clear_words(accumulator, count);
     *exponent = (int8_t)(held + coarser + growth + 8);
     return 1;
 }
