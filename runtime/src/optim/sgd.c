@@ -6,16 +6,9 @@
 /* kt_sgd_steps without momentum, of elements within their limit. */
 static void take_steps(float factor, float rate, float *accumulator, int32_t count)
 {
-    float *const end = accumulator + count, *const fours = accumulator + count / 4 * 4;
-    for (; accumulator < fours; accumulator += 4) {
-        const float a = accumulator[0] * factor, b = accumulator[1] * factor, c = accumulator[2] * factor, d = accumulator[3] * factor;
-        accumulator[0] = a * rate;
-        accumulator[1] = b * rate;
-        accumulator[2] = c * rate;
-        accumulator[3] = d * rate;
-    }
-    for (; accumulator < end; accumulator++) {
-        *accumulator = *accumulator * factor * rate;
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        accumulator[i] = accumulator[i] * factor * rate;
     }
 }
 #endif
