@@ -14,8 +14,18 @@ enum {
     KT_UNIT_BITS = 12,
     KT_STEP_SHIFT = 158 - KT_UNIT_BITS, /* of a significand in 32 bits with the exponent field 0, to units of 2^-12 */
     KT_LEAST_GROWTH = -3,
-    KT_MOST_GROWTH = 3
+    KT_MOST_GROWTH = 3,
+    KT_KEPT_BITS = 29,    /* of 1 in what masters are multiplied by, where they decay or units are coarser */
+    KT_SCALED_DOUBT = 8,  /* units by which such a product may be off */
+    KT_LARGEST_STEP = 15  /* bits of the largest step in a master's last, of which units are not coarser */
 };
+
+/* What a master times 2^15 is multiplied by, of which the upper word is units of 2^coarser: kept, at most 1, is what decay leaves. */
+static inline int32_t kt_scale_of_masters(float kept, int32_t coarser)
+{
+    const int32_t one = INT32_C(1) << KT_KEPT_BITS;
+    return (kept == 1.0f ? one : (int32_t)(kept * (float)one)) >> kt_minimum(coarser, 31);
+}
 
 /* master - step in units of 2^-12 of the master's; shift: KT_STEP_SHIFT + the master's exponent - the field of the step's. */
 KT_INLINE int32_t kt_moved_units(int32_t master, uint32_t step, int32_t shift)

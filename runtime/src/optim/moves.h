@@ -6,9 +6,8 @@
 #include "step_units.h"
 #include "streamed.h"
 
-/* KT_CODE_BITS: of a code in units; KT_KEPT_BITS: of the integer of 1, by which masters are multiplied; KT_SCALED_DOUBT: how far that is off;
- * KT_LARGEST_STEP: bits of the largest step beside a master's */
-enum { KT_CODE_BITS = 8 + KT_UNIT_BITS, KT_KEPT_BITS = 29, KT_SCALED_DOUBT = 8, KT_LARGEST_STEP = 15 };
+/* Of a code in units. */
+enum { KT_CODE_BITS = 8 + KT_UNIT_BITS };
 
 /* widest    the largest magnitude of an input
  * kept      what decay leaves of a value
@@ -26,22 +25,6 @@ typedef struct {
     int stays;
 } kt_moves;
 
-/* How masters become units; returns whether they do. */
-static inline int kt_scale_masters(kt_moves *m)
-{
-    const int decays = m->kept != 1.0f;
-    m->scaled = decays || m->coarser > 0;
-    m->scale = INT32_C(1) << KT_KEPT_BITS;
-    if (decays) {
-        if (!KT_LONG_PRODUCT || !(m->kept >= 0.0f && m->kept <= 1.0f)) {
-            return 0;
-        }
-        m->scale = (int32_t)(m->kept * (float)m->scale);
-    }
-    m->scale >>= kt_minimum(m->coarser, 31);
-    return m->coarser <= KT_KEPT_BITS;
-}
-
 /* Returns whether units hold all of it: float32 has gradients and steps as normal numbers, below its limits. */
 static inline int kt_moves_of(const kt_streamed_params *params, const kt_streamed *s, int32_t held, float kept, kt_moves *m)
 {
@@ -58,6 +41,9 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
     }
     m->kept = kept;
     m->held = held;
+    if (!(kept == 1.0f || (KT_LONG_PRODUCT && kept >= 0.0f && kept < 1.0f))) {
+        return 0;
+    }
     if (scale_field == 0 || scale_field > 255 - 16 || field <= 1 || field >= KT_EXPONENT_BIAS + 44 || kt_exponent_field(step) <= 1) {
         return 0;
     }
@@ -67,7 +53,9 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
         largest++;
     }
     m->coarser = kt_maximum(largest - held - KT_LARGEST_STEP, 0);
-    return kt_scale_masters(m) && kt_choose_units(step, held + m->coarser, product, &m->units);
+    m->scaled = kept != 1.0f || m->coarser > 0;
+    m->scale = kt_scale_of_masters(kept, m->coarser);
+    return m->coarser <= KT_KEPT_BITS && kt_choose_units(step, held + m->coarser, product, &m->units);
 }
 
 /* A master in units; scaled: whether it may be so. */

@@ -7,10 +7,6 @@
 
 #include "../block16.h"
 
-/* KT_KEPT_BITS: of the integer of 1, by which masters are multiplied; KT_LANES_DOUBT: how far that, and the fraction of a step, are off; KT_STEP_BITS: of
- * the largest step beside a master's. */
-enum { KT_KEPT_BITS = 29, KT_LANES_DOUBT = 8, KT_STEP_BITS = 15 };
-
 /* shift: KT_STEP_SHIFT and the exponent of units; scale: of a master times 2^15 */
 typedef struct {
     const int8_t *value, *remainder;
@@ -77,19 +73,19 @@ static __attribute__((noinline)) int32x4_t kt_doubted_steps(int32x4_t masters, i
 static int kt_step_in_lanes(int8_t *value, int8_t *exponent, int8_t *remainder, float *accumulator, int32_t count, float kept)
 {
     const int32_t held = *exponent - 8, largest_step = kt_exponent_field(kt_largest_step(accumulator, count));
-    const int32_t coarser = kt_maximum(largest_step - KT_EXPONENT_BIAS - held - KT_STEP_BITS, 0);
+    const int32_t coarser = kt_maximum(largest_step - KT_EXPONENT_BIAS - held - KT_LARGEST_STEP, 0);
     kt_step_lanes s = {value, remainder, accumulator, KT_STEP_SHIFT + held + coarser, 0};
     int32_t largest, growth, doubt, down, i;
     if (largest_step == 255 || coarser > KT_KEPT_BITS || !(kept >= 0.0f && kept <= 1.0f)) {
         return 0;
     }
-    s.scale = (int32_t)(kept * (float)(INT32_C(1) << KT_KEPT_BITS)) >> coarser;
+    s.scale = kt_scale_of_masters(kept, coarser);
     largest = (int32_t)kt_largest_moved(&s, count);
-    if (!kt_is_certain_between(kt_maximum(largest - KT_LANES_DOUBT, 0), largest + KT_LANES_DOUBT, held + coarser, &growth)) {
+    if (!kt_is_certain_between(kt_maximum(largest - KT_SCALED_DOUBT, 0), largest + KT_SCALED_DOUBT, held + coarser, &growth)) {
         return 0;
     }
     down = KT_UNIT_BITS + growth;
-    doubt = kt_doubtful_units(largest + KT_LANES_DOUBT) + KT_LANES_DOUBT;
+    doubt = kt_doubtful_units(largest + KT_SCALED_DOUBT) + KT_SCALED_DOUBT;
     for (i = 0; i < count; i += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
         const int32x4_t masters = kt_masters_of_lanes(&s, i, lanes);
