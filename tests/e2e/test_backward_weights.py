@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,8 @@ def test_weights_are_transposed_again_where_memory_has_room(case: str, data_dir:
     assert ways["repacked"]["gradients"] > 0 and abs(saved - ways["repacked"]["flash"]) < 100 * len(gradients(found))
     assert sum(way["gradients"] for way in ways.values()) == usual.report["kernels"]["backward_weights"]["twice"]["gradients"]
     sources = "".join(path.read_text() for path in (tmp_path / "auto").rglob("*.c") if "/kt/" not in str(path))
-    named = [step for step, s in gradients(found).items() if s["makes"] == "kt_repack_stream"]
-    assert sources.count("kt_repack_stream(&") == len(named)
+    named = [step for step, s in gradients(found).items() if s["makes"].startswith("kt_repack_")]
+    assert len(re.findall(r"kt_repack_\w+\(&", sources)) == len(named)
     assert sources.count(f"{IN_BLOCKS}(&") == len(in_blocks(found)) == ways["repacked"]["gradients"] - len(named)
     before, after = (b.report["memory"] for b in (usual, found))
     assert after["infer_arena"] <= before["infer_arena"] and after["train_arena"] <= 1.01 * before["train_arena"]
@@ -178,7 +179,7 @@ def test_a_flash_budget_has_weights_transposed_again_before_they_are_shared(data
     ways = found.report["kernels"]["backward_weights"]
     assert ways["repacked"]["gradients"] == 5 and not in_blocks(usual) and len(in_blocks(found)) == 5
     assert [s["slow"] for step, s in gradients(found).items() if step in ("conv2d_4.dx", "conv2d_3.dx")] == ["faster kernels take more memory"] * 2
-    assert found.report["flash"]["total"] < usual.report["flash"]["total"] - 7000
+    assert found.report["flash"]["total"] < usual.report["flash"]["total"] - 2000
     assert found.report["memory"]["train_arena"] <= 1.01 * usual.report["memory"]["train_arena"]
     assert trained(found, "host") == trained(usual, "host")
     c = compile_graph(model("kws_dscnn_int8", data_dir).graph, Options(methods=(kt.BiasOnly(),), target="cortex-m4", flash=1), "0", measure=flash_of)
@@ -215,8 +216,8 @@ def test_the_option_on_the_command_line_and_wrong_values(data_dir: Path, tmp_pat
     assert "5 gradients share the weights of inference, 17,152 bytes of flash less" in " ".join(result.output.split())
     usual = kt.build(kt.load(path), tmp_path / "usual", method=kt.BiasOnly(), measure=False)
     text = " ".join(usual.report_text().split())
-    assert '2 gradients read a second copy of their weights, 8,192 bytes of flash, which backward_weights="shared" leaves out' in text
-    assert "3 gradients transpose the weights of inference in each step, 8,960 bytes of flash less" in text
+    made = "5 gradients transpose the weights of inference in each step, 13,056 bytes of flash less, some in part: of others they read a second copy"
+    assert f"{made}, 4,096 bytes of flash" in text
     with pytest.raises(kt.CompileError, match="unknown backward_weights") as caught:
         kt.build(kt.load(path), tmp_path / "c", method=kt.BiasOnly(), backward_weights="share")
     assert caught.value.where == "backward_weights='share'" and "did you mean 'shared'" in caught.value.hint

@@ -17,7 +17,7 @@ from test_method_kernels_against_numpy import delta_input_gradient, with_gain
 from test_packed_kernels_against_numpy import meaning, repacked
 
 from kiloc.ir.graph import Node, Value
-from kiloc.ir.operator import NodeTypes
+from kiloc.ir.operator import Environment, NodeTypes
 from kiloc.ir.types import Quantization, TensorType, gradient
 from kiloc.ops._window import Window
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
@@ -27,7 +27,7 @@ from kiloc.ops.fast.blocked_input_gradient import blocked_input_gradient, blocks
 from kiloc.ops.fast.packed import PackedLinear
 from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
-from kiloc.ops.fast.repacked import RepackedInputGradient, repacked_input_gradient
+from kiloc.ops.fast.repacked import RepackedInputGradient, first_channels, repacked_input_gradient
 from kiloc.ops.fast.shared_input_gradient import shared_input_gradient
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 
@@ -181,21 +181,46 @@ def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
             continue
 
 
-def repacking(node: Node, t: NodeTypes, values: Any, layer_words: int = 0) -> tuple[Node, list[Value], str]:
-    """A packer: the gradient makes its transposed weights from a stream as its layer has it."""
+def repacking(node: Node, t: NodeTypes, values: Any, layer_words: int = 0, first: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient makes its transposed weights, or those of the first input channels, from a stream as its layer has it."""
     forward = layer_stream(node, values, layer_words)
-    return repacked_input_gradient(node, t, values, forward)
+    return repacked_input_gradient(first, node, t, values, forward)
+
+
+def some_first(r: Rng, case: Case) -> int:
+    """Input channels whose weights are made, while others have a copy; 0 where all are."""
+    assert isinstance(case.op, LinearInputGradient)
+    quads = case.op.x_image[2] // 4
+    return 4 * int(r.integers(1, quads)) if quads > 1 and first_channels(case.op) else 0
 
 
 def repacked_stream(r: Rng) -> Case:
-    """Transposed weights as they are made, of windows without dilation and of any channels out."""
+    """Transposed weights as they are made, of all input channels or of the first, of windows without dilation and of any channels out."""
     while True:
+        case = layer_gradient(r)
         try:
-            found = repacked(layer_gradient(r), partial(repacking, layer_words=pick(r, 0, 12)))[0]
+            found = repacked(case, partial(repacking, layer_words=pick(r, 0, 12), first=some_first(r, case)))[0]
         except NotProved:
             continue
         assert isinstance(found.op, RepackedInputGradient)
         return Case(found.op.making, {"stream": found.types["stream"]}, {"stream": found.arrays["stream"]})
+
+
+def gradient_of_two_streams(r: Rng) -> Case:
+    """Gradients whose weights are two streams, one of the first input channels and one of the others."""
+    while True:
+        case = layer_gradient(r)
+        first = some_first(r, case)
+        try:
+            found = repacked(case, partial(repacking, first=first))[0]
+        except NotProved:
+            continue
+        if not first:
+            continue
+        assert isinstance(found.op, RepackedInputGradient)
+        held = {"stream": found.op.made(NodeTypes(found.types, ())), "rest": found.types["rest"], "g": found.types["g"]}
+        (made,) = found.op.making.evaluate(Environment({"stream": found.types["stream"]}, (), {"stream": found.arrays["stream"]}))
+        return Case(found.op.operator, held, {"stream": made, "rest": found.arrays["rest"], "g": found.arrays["g"]})
 
 
 def in_blocks(r: Rng, node: Node, t: NodeTypes, values: Any, layer_words: int = 0) -> tuple[Node, list[Value], str]:
@@ -237,6 +262,7 @@ GENERATORS = {
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_gain_input_gradient": (partial(packed_gradient, path="gain"), 40),
     "repack_stream": (repacked_stream, 60),
+    "packed_two_streams_input_gradient": (gradient_of_two_streams, 60),
     "blocked_input_gradient": (blocked_gradient, 100),
     "shared_input_gradient": (shared_gradient, 100),
     "shared_path_input_gradient": (partial(shared_gradient, lora=True), 60),
@@ -268,9 +294,10 @@ def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_repacked_gradient_means_what_the_gradient_means(seed: int) -> None:
     r = np.random.default_rng([seed, 11])
-    for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+    for case in (layer_gradient(r), layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+        first = 0 if "lora_du" in case.types else some_first(r, case)
         try:
-            found, _ = repacked(case, partial(repacking, layer_words=pick(r, 0, 12)))
+            found, _ = repacked(case, partial(repacking, layer_words=pick(r, 0, 12), first=first))
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))

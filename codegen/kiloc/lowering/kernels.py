@@ -312,7 +312,7 @@ def transposed_again(op: Op) -> int:
     """Weights that a kernel makes in each call, for a gradient without a copy of them."""
     if isinstance(op, BlockedInputGradient):
         return op.made
-    return op.making.weights.size if isinstance(op, RepackedInputGradient) else 0
+    return op.making.made if isinstance(op, RepackedInputGradient) else 0
 
 
 def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:

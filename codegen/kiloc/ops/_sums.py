@@ -13,6 +13,9 @@ from ..ir.types import TensorType
 
 Image = tuple[int, int, int]
 
+COLUMN_SUMS = "kernels/dsp/column_sums.c"
+"""The translation unit whose sums over rows kernels for the DSP extension call."""
+
 LARGEST_SHIFT = 100
 """Shifts are stored in a byte. Dead channels, whose weight scale is next to zero, would need more; their addends saturate anyway."""
 

@@ -28,7 +28,7 @@ from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
-from ..ops.fast.repacked import repacked_input_gradient
+from ..ops.fast.repacked import first_channels, repacked_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
@@ -130,7 +130,9 @@ def _makers(graph: Graph, node: Node) -> list[Maker]:
     assert isinstance(node.op, LinearInputGradient)
     repeated = node.name in graph.repeated
     blocks: list[Maker] = [partial(blocked_input_gradient, *block) for block in blocks_of(node.op, repeated) if "lora_du" not in node.inputs]
-    return blocks if blocks and repeated else [repacked_input_gradient, *blocks]
+    path = "lora_du" in node.inputs
+    fewer: list[Maker] = [partial(repacked_input_gradient, first) for first in first_channels(node.op) if not path]
+    return [*([] if blocks and repeated else [partial(repacked_input_gradient, 0)]), *blocks, *fewer]
 
 
 def _repacked(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, form: int) -> Choice:
@@ -203,7 +205,9 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
     """Bytes of flash that a gradient to an input takes for weights of its own, and could share with inference."""
     if not isinstance(node.op, LinearInputGradient) or MERGED in node.inputs:
         return 0
-    alone, shared = (choose(replace(graph, shared=names), node, target, savings) for names in (frozenset[str](), frozenset({node.name})))
+    alone = choose(replace(graph, shared=frozenset[str]()), node, target, savings)
+    sharing = replace(graph, shared=frozenset({node.name}), repacked=graph.repacked - {node.name})
+    shared = choose(sharing, node, target, {**(savings or {}), layer_of(node): 0})
     constants = {**graph.values, **{v.name: v for v in alone.values}}
     names = set(alone.node.inputs.values()) - set(shared.node.inputs.values())
     return sum(constants[name].type.bytes for name in names if constants[name].kind == "constant")

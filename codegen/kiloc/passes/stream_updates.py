@@ -2,10 +2,12 @@
 
 The gradient of a fully connected layer's bias or weights (its own, or LoRA's) is g, or the outer product of g and x. Where SGD has no
 momentum, that is computed again for the norm, the step and the rounding, and no float32 gradient stands in memory.
+Biases that are few beside others whose gradient is a sum over positions are updated as those are, which saves the code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node, Parameter
@@ -20,12 +22,13 @@ def stream_updates(graph: Graph) -> Graph:
     if not graph.updates_at_once:
         return graph
     named = {n.name: n for n in graph.nodes}
+    summed = _largest_summed(graph, named)
     dropped: set[str] = set()
     replaced: dict[str, Node] = {}
     for p in graph.parameters:
         parts = [named[f"{p.name}.{part}"] for part in ("clear", "gradient", "optimizer", "step")]
         streamed = _streamed(graph, p, *parts[1:])
-        if streamed is not None:
+        if streamed is not None and not (isinstance(streamed.op, StreamedBias) and graph.type(p.values["value"]).size <= summed):
             dropped.update(n.name for n in parts[:3])
             replaced[parts[3].name] = streamed
     nodes = [replaced.get(n.name, n) for n in graph.nodes if n.name not in dropped]
@@ -48,6 +51,16 @@ def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step:
     inputs |= {o: v for o, v in gradient.inputs.items() if o in ("exponent_offset", "rows")}
     weights = StreamedWeights(op.clip, step.op.decay, gradient.op.unit)
     return replace(step, op=weights, inputs=inputs, updates=tuple(p.values[role] for role in held.values()))
+
+
+def _largest_summed(graph: Graph, named: Mapping[str, Node]) -> int:
+    """The most biases of a layer whose gradient is a sum over positions, which stands in memory."""
+    sizes = [0]
+    for p in graph.parameters:
+        gradient = named[f"{p.name}.gradient"]
+        if isinstance(gradient.op, BiasGradient) and graph.type(gradient.inputs["g"]).size > graph.type(p.values["value"]).size:
+            sizes.append(graph.type(p.values["value"]).size)
+    return max(sizes)
 
 
 def _one_position(gradient: Node) -> bool:

@@ -19,7 +19,7 @@ def kernels(c: Compilation) -> dict[str, Any]:
     """For inference and training the steps in order: {"step", "operator", "kernel", "makes", "slow"}, makes "" where no weights are made in front of
     it, slow "" where there is nothing faster; and what the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of
     one of them; and gradients to inputs that have a second copy of their weights which they could share with inference ("twice"), that do
-    ("shared"), and that make one in front of each call ("repacked"), with its bytes of flash."""
+    ("shared"), and that make one in front of each call, or as much of it as memory has room for ("repacked"), with its bytes of flash."""
     speed = c.options.speed
     return {
         "infer": _steps(c.infer, speed),
@@ -41,14 +41,17 @@ def unreached(part: Slice) -> dict[str, frozenset[str]]:
 
 def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
     found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared", "repacked")}
+    found["repacked"]["copies"] = 0
     graph = replace(part.graph, repacked=frozenset())
     for node, kernel in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         shares, repacks = isinstance(kernel.op, SharedInputGradient), isinstance(kernel.op, BlockedInputGradient | RepackedInputGradient)
         copy = second_copy(graph if shares or repacks else part.graph, node, part.target, {} if shares or repacks else part.saving)
         if copy:
             way = found["repacked" if repacks else "shared" if shares or node.name in part.graph.shared else "twice"]
+            rest = part.kernels.type(kernel.inputs["rest"]).bytes if repacks and "rest" in kernel.inputs else 0
             way["gradients"] += 1
-            way["flash"] += copy
+            way["flash"] += copy - rest
+            found["repacked"]["copies"] += rest
     return found
 
 

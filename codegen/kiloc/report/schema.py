@@ -115,6 +115,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "kernels.backward_weights.shared.flash": Key("bytes", "what they save"),
     "kernels.backward_weights.repacked.gradients": Key("count", "gradients that transpose weights of inference in each call, at once or in parts"),
     "kernels.backward_weights.repacked.flash": Key("bytes", "what they save"),
+    "kernels.backward_weights.repacked.copies": Key("bytes", "copies of those of their weights that memory has no room for"),
     **_sized("flash", {
         "weights": "constants: weights, biases and tables",
         "code": "the code of the model and of the runtime that it uses; null without the cross compiler",

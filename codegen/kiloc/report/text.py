@@ -188,7 +188,9 @@ def _backward_weights(ways: dict[str, dict[str, int]] | None) -> list[str]:
         found.append(f"{ways['shared']['gradients']} gradients share the weights of inference, {ways['shared']['flash']:,} bytes of flash less")
     if ways and ways["repacked"]["gradients"]:
         made = f"{ways['repacked']['gradients']} gradients transpose the weights of inference in each step"
-        found.append(f"{made}, {ways['repacked']['flash']:,} bytes of flash less")
+        rest = ways["repacked"]["copies"]
+        part = f", some in part: of others they read a second copy, {rest:,} bytes of flash" if rest else ""
+        found.append(f"{made}, {ways['repacked']['flash']:,} bytes of flash less{part}")
     return [f"{'backward' if not i else '':<{WIDTH}}{line}" for i, line in enumerate(found)]
 
 

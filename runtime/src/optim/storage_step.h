@@ -8,14 +8,15 @@
 
 enum { KT_LOWEST_EXPONENT = -32, KT_HIGHEST_EXPONENT = 100, KT_MASTER_LIMIT = 127 * 256 + 127 };
 
-/* value - floor(step / unit + lost * value + 0.5), limited to +-2^30. */
+/* value - floor(step / unit + lost * value + 0.5), limited to +-2^30 as the steps are: either limit needs one comparison, and neither difference
+ * leaves int32. */
 static inline int32_t kt_int32_moved(int32_t value, float step, float unit, float lost)
 {
     const int32_t limit = INT32_C(1) << 30;
     const float scaled = step / unit;
     const float decayed = lost * (float)value;
     const int32_t steps = kt_round_half_up(scaled + decayed);
-    return kt_clamp(kt_saturate32((int64_t)value - steps), -limit, limit);
+    return value - (value < 0 ? kt_minimum(steps, value + limit) : kt_maximum(steps, value - limit));
 }
 
 /* code * unit * kept - step */

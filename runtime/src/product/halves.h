@@ -40,18 +40,6 @@ KT_INLINE int32_t kt_pair_of(int32_t low, int32_t high)
 #endif
 }
 
-/* Word of two values shifted right by 7. */
-KT_INLINE int32_t kt_pair_of_shifted(int32_t low, int32_t high)
-{
-#if KT_DSP
-    int32_t word;
-    __asm__("pkhbt %0, %1, %2, lsl #9" : "=r"(word) : "r"(low >> 7), "r"(high));
-    return word;
-#else
-    return kt_pair_of(low >> 7, high >> 7);
-#endif
-}
-
 /* Word of the high halves of two values. */
 KT_INLINE int32_t kt_pair_of_high(int32_t low, int32_t high)
 {

@@ -15,6 +15,27 @@ KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t h
     *odd = kt_pair_of(kt_add_low_high(half, second, m01) >> shift, kt_add_high(half, second, m23) >> shift);
 }
 
+/* The last channels of a result that are no four. */
+KT_INLINE int32_t *kt_fill_last_scaled(const int8_t *g, const int16_t *m, int32_t left, int32_t half, int32_t shift, int32_t *word)
+{
+    int8_t rest[4] = {0, 0, 0, 0};
+    int32_t even, odd, i;
+    if (left == 0) {
+        return word;
+    }
+    for (i = 0; i < left; i++) {
+        rest[i] = g[i];
+    }
+    kt_scale_four(rest, m, half, shift, &even, &odd);
+    *word = left == 2 ? kt_pair_of(kt_low(even), kt_low(odd)) : even;
+    word += 2;
+    if (left == 3) {
+        *word = odd;
+        word += 2;
+    }
+    return word;
+}
+
 /* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
 KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t channels, int32_t half, int32_t shift,
                                   int32_t *word)
@@ -28,21 +49,7 @@ KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t cha
         kt_scale_four(g, m, half, shift, word, word + 2);
         left -= 4, g += 4, m += 4, word += 4;
     }
-    if (left > 0) {
-        int8_t rest[4] = {0, 0, 0, 0};
-        int32_t even, odd, i;
-        for (i = 0; i < left; i++) {
-            rest[i] = g[i];
-        }
-        kt_scale_four(rest, m, half, shift, &even, &odd);
-        *word = left == 2 ? kt_pair_of(kt_low(even), kt_low(odd)) : even;
-        word += 2;
-        if (left == 3) {
-            *word = odd;
-            word += 2;
-        }
-    }
-    return word;
+    return kt_fill_last_scaled(g, m, left, half, shift, word);
 }
 
 static inline int32_t kt_channel_pairs(int32_t channels)

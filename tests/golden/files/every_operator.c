@@ -233,13 +233,15 @@ static const kt_mask_params hidden_masked_params = {
 };
 
 /* hidden.dx: packed_input_gradient 10 -> 32 */
-static const kt_packed_input_gradient_params hidden_dx_params = {
+static const kt_packed_pointwise_input_gradient_params hidden_dx_params = {
     .window = {.input = {1, 1, 32}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
     .stream = hidden_weights_transposed,
     .prescale = hidden_dx_prescale,
     .prescale_shift = 7,
     .shift = 14,
+    .first = 0,
+    .rest = NULL,
 };
 
 /* middle.masked: apply_mask 8x4 -> 8x4 */

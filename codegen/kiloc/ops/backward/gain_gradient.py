@@ -12,6 +12,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType, gradient
 from .._gain import BACKWARD_BITS, GAIN_OPERANDS, backward_factor, float_gain, gain_operands, real_gain
+from .._sums import COLUMN_SUMS
 from ._gradient import Real, batch
 from .parameter_gradient import BiasGradient, ParameterGradient
 
@@ -66,7 +67,8 @@ class GainGradient(ParameterGradient):
             "scale": self.scale(t),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
-        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain/gain_gradient.c")
+        source = "kernels/gain/gain_gradient.c"
+        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source=source, needs=(COLUMN_SUMS,))
 
 
 @register

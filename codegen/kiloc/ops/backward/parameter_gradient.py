@@ -17,7 +17,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
-from .._sums import Image, exact_matmul
+from .._sums import COLUMN_SUMS, Image, exact_matmul
 from .._window import Window
 from .._window_rows import forward_rows
 from ._gradient import Real, batch
@@ -101,7 +101,8 @@ class BiasGradient(ParameterGradient):
         channels = t.type("accumulator").size
         fields = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.factor(t)}
         arguments = tuple(Argument(n.inputs[o]) for o in ("g", "exponent", "accumulator"))
-        return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source="kernels/parameter/bias_gradient.c")
+        source = "kernels/parameter/bias_gradient.c"
+        return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source=source, needs=(COLUMN_SUMS,))
 
 
 @register

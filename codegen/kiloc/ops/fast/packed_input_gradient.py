@@ -96,16 +96,25 @@ SCALED_PANEL = "product/scaled_panel.c"
 class PackedInputGradient(StreamedInputGradient):
     """stream: int32 [words]: for each phase of the positions (kt/kernels/packed_convolution.h) its taps, last first, of every input channel.
 
-    path_limit: what LoRA may add to sums that start from half a unit of the result; 0: not known.
+    path_limit: what LoRA may add to sums that start from half a unit of the result; 0: not known. first: of a 1x1 window, input channels whose
+    weights the stream holds, those behind them have the stream `rest`; 0: all.
     """
 
     mnemonic: ClassVar[str] = "packed_input_gradient"
-    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = ("rest", *LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
 
     path_limit: int = kernel_field(0)
+    first: int = 0
 
     def plain_weights(self, stream: Array) -> Array:
         return unpacked(stream, self.layer.window, self.weights)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        if not self.first:
+            return super().evaluate(e)
+        arrays = {o: a for o, a in dict(e.arrays).items() if o != "rest"}
+        arrays["stream"] = np.concatenate([e.array("stream"), e.array("rest")])
+        return super().evaluate(Environment({o: t for o, t in e.operands.items() if o != "rest"}, e.results, arrays))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op, channels, fields = self.layer, self.layer.y_image[2], self.layer_fields(t, n)
@@ -123,7 +132,8 @@ class PackedInputGradient(StreamedInputGradient):
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
             symbol = "kt_packed_scaled_input_gradient_s8"
         elif op.window.pointwise and self._gives_results(t):
-            symbol = "kt_packed_pointwise_input_gradient_s8"
+            struct, symbol = "kt_packed_pointwise_input_gradient_params", "kt_packed_pointwise_input_gradient_s8"
+            fields |= {"first": self.first, "rest": Argument(n.inputs["rest"]) if self.first else "NULL"}
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op) + (2 * packing.padded(channels) if t.has("gain") else 0)
         needs = ("product/sums.c", "product/gradient.c", SCALED_PANEL)  # one of them may not be reached, but without optimisation is named

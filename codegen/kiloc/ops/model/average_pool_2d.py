@@ -18,6 +18,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range
+from .._sums import COLUMN_SUMS
 from .._window import Window
 from .._window_reach import window_reach
 from .._window_rows import forward_rows
@@ -98,13 +99,13 @@ class Pool2D(Op):
         real = w.emit(self.onnx.operators[0], [w.real(node, x, w.first(x))], f"{node.name}/pool", **w.window_attributes(self.window))
         w.result(node, real, "first", self.activation)
 
-    def pool_call(self, t: NodeTypes, n: Names, symbol: str) -> KernelCall:
+    def pool_call(self, t: NodeTypes, n: Names, symbol: str, needs: tuple[str, ...] = ()) -> KernelCall:
         fields: dict[str, Field] = {
             "window": self.window.fields(t.type("x").shape, t.result().shape),
             "clamp": clamp_range(self.activation, t.result()),
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_pool2d_params", fields, arguments, source=f"kernels/pool/{symbol[3:-3]}.c")
+        return KernelCall(symbol, "kt_pool2d_params", fields, arguments, source=f"kernels/pool/{symbol[3:-3]}.c", needs=needs)
 
 
 def window_counts(window: Window, height: int, width: int) -> NDArray[np.int64]:
@@ -141,7 +142,7 @@ class AveragePool2D(Pool2D):
         return "x", Reach(np.arange(channels, dtype=np.int64), np.full(channels, size, np.int64), 1)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        return self.pool_call(t, n, "kt_average_pool2d_s8")
+        return self.pool_call(t, n, "kt_average_pool2d_s8", (COLUMN_SUMS,))
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         self.written_pool(w, node, None, "AvgPool")

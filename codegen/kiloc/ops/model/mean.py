@@ -19,6 +19,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.stripe import Rows, Stripe, rows_of
 from ...ir.types import TensorType, gradient
 from .._activation import far_apart
+from .._sums import COLUMN_SUMS
 from ..backward._gradient import Real
 from ..backward.gradient_mask import masked
 from ._reduction import reduced
@@ -83,7 +84,8 @@ class Mean(Op):
             "multiplier": multiplier,
             "shift": shift,
         }
-        return KernelCall("kt_mean_s8", "kt_mean_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/pool/mean.c")
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall("kt_mean_s8", "kt_mean_params", fields, arguments, source="kernels/pool/mean.c", needs=(COLUMN_SUMS,))
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:

@@ -208,8 +208,21 @@ typedef struct {
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
-/* The same of a window of 1x1 with stride 1 and no border, whose input channels are a multiple of 4; shift: 2 to 31. */
-void kt_packed_pointwise_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+/* The same of a window of 1x1 with stride 1 and no border, whose input channels are a multiple of 4; shift: 2 to 31.
+ *
+ * first, rest         input channels of `stream`, a multiple of 4, where those behind them have a stream of their own; else rest is NULL
+ * The rest as kt_packed_input_gradient_params. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    int32_t first;
+    const int32_t *rest;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_packed_pointwise_input_gradient_params;
+
+void kt_packed_pointwise_input_gradient_s8(const kt_packed_pointwise_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
 /* The same with a gain, kt_conv2d_scaled_input_gradient_s8. scratch: in front of the panel 2 bytes an output channel, rounded up to 4 channels. */
 void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, const int8_t *gain,
@@ -284,6 +297,9 @@ typedef struct {
 } kt_repacking_params;
 
 void kt_repack_stream(const kt_repacking_params *params, int32_t *stream);
+
+/* The same of a 1x1 window without strides; depth: input channels from the first one on, or all. */
+void kt_repack_pointwise(const kt_repacking_params *params, int32_t *stream);
 
 /* kt_packed_pointwise_input_gradient_s8 without transposed weights in flash, which it makes of some input channels at a time, for each block of
  * positions again, or of all once.

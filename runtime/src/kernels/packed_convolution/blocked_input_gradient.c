@@ -27,13 +27,13 @@ static __attribute__((noinline)) void kt_walk_blocks(const kt_blocked_input_grad
     const int32_t depth = window->input[KT_CHANNELS], pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
     const int32_t direction = kt_direction(g, dx);
     const int32_t stride = direction * depth;
-    kt_gradient_walk walk = {{window, g, params->prescale, params->prescale_shift}, stream, params->shift, NULL, dx, panel};
+    kt_gradient_walk walk = {{window, g, params->prescale, params->prescale_shift}, stream, params->shift, NULL, dx, panel, 0, NULL};
     kt_repacking_params part = {params->stream, params->step, {1, 1}, {1, 1}, window->output[KT_CHANNELS], params->channels};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     int32_t position = kt_first(direction, left);
     int32_t first, count, i;
     if (part.depth == depth) {
-        kt_repack_stream(&part, stream);
+        kt_repack_pointwise(&part, stream);
     }
     for (; left > 0; left -= count, position += count * direction) {
         count = kt_minimum(left, params->positions);
@@ -44,7 +44,7 @@ static __attribute__((noinline)) void kt_walk_blocks(const kt_blocked_input_grad
             if (params->channels < depth) {
                 part.stream = params->stream + first;
                 part.depth = kt_minimum(depth - first, params->channels);
-                kt_repack_stream(&part, stream);
+                kt_repack_pointwise(&part, stream);
             }
             kt_block_of_channels(&walk, dx + position * depth + first, stride, count, part.depth);
         }

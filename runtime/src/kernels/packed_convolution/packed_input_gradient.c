@@ -6,6 +6,6 @@
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch)
 {
     const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
-                                   NULL, dx, scratch};
+                                   NULL, dx, scratch, 0, NULL};
     kt_walk_gradient(&walk);
 }

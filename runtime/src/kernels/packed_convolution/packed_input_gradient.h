@@ -130,7 +130,8 @@ static __attribute__((noinline)) kt_phase kt_phase_of(const kt_window *window, c
     return phase;
 }
 
-/* Everything that a walk needs. path: NULL without KT_WITH_PATH. */
+/* Everything that a walk needs. path: NULL without KT_WITH_PATH. rest: of a 1x1 window, the stream of the input channels behind the first ones, or
+ * NULL. */
 typedef struct {
     kt_scaled_gradient from;
     const int32_t *stream;
@@ -138,6 +139,8 @@ typedef struct {
     const kt_path *path;
     int8_t *dx;
     int32_t *panel;
+    int32_t first;
+    const int32_t *rest;
 } kt_gradient_walk;
 
 /* The sums of one position to its gradient: `count` channels from `first` on. */
@@ -379,10 +382,15 @@ KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
     const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     int32_t position = kt_first(direction, left);
+    const int32_t first = walk->rest != NULL ? walk->first : depth;
     int8_t *dx = walk->dx + position * depth;
     for (; left > 0; left -= 2, position += 2 * direction, dx += 2 * stride) {
+        const int32_t second = left > 1 ? stride : 0;
         kt_fill_pointwise(&walk->from, walk->panel, position, direction, left);
-        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
+        kt_product_gradient(dx, second, dx + first, rounding, walk->panel, pairs, walk->stream);
+        if (walk->rest != NULL) {
+            kt_product_gradient(dx + first, second, dx + depth, rounding, walk->panel, pairs, walk->rest);
+        }
     }
 }
 

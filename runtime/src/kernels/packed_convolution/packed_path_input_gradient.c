@@ -16,7 +16,7 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
     const kt_path path = {path_g, path_weights, params->path_channels, params->path_rows, params->path_multiplier,
                           params->path_shift + exponent};
     const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
-                                   &path, dx, scratch};
+                                   &path, dx, scratch, 0, NULL};
 #if KT_DSP
     if (kt_starts_with_path(&walk, params->path_limit)) {
         kt_walk_started(&walk);

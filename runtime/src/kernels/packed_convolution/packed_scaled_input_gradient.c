@@ -10,7 +10,7 @@ void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *p
     const kt_gain trained = kt_gain_of(gain, gain_exponent);
     int16_t *const prescale = scratch;
     const kt_gradient_walk walk = {{&params->window, g, prescale, params->prescale_shift}, params->stream, params->shift,
-                                   NULL, dx, (int32_t *)scratch + padded / 2};
+                                   NULL, dx, (int32_t *)scratch + padded / 2, 0, NULL};
     int32_t c;
     kt_gained_prescale(&trained, channels, params->prescale, prescale);
     for (c = channels; c < padded; c++) {

@@ -98,7 +98,7 @@ static void kt_repack_left(const int32_t *from, int32_t *to, int32_t count, kt_n
 }
 
 /* A tap of all channels, four input channels after the other. next: words from these to the next four. */
-static __attribute__((noinline)) void kt_repack_tap(const kt_repacking_params *params, const int32_t *from, int32_t *to, int32_t next)
+static void kt_repack_tap(const kt_repacking_params *params, const int32_t *from, int32_t *to, int32_t next)
 {
     const int32_t outputs = params->channels / KT_FOUR, inputs = params->depth / KT_FOUR;
     const kt_next_four along_outputs = {params->step, KT_FOUR}, along_inputs = {KT_FOUR, next};
@@ -111,6 +111,17 @@ static __attribute__((noinline)) void kt_repack_tap(const kt_repacking_params *p
     }
 }
 
+/* Pairs of output channels of a tap. */
+static inline int32_t kt_output_pairs(const kt_repacking_params *params)
+{
+    return params->channels / KT_FOUR * 2 + (params->channels % KT_FOUR + 1) / 2;
+}
+
+void kt_repack_pointwise(const kt_repacking_params *params, int32_t *stream)
+{
+    kt_repack_tap(params, params->stream, stream, 2 * kt_output_pairs(params));
+}
+
 static inline int32_t kt_taps_of(int32_t kernel, int32_t stride, int32_t phase)
 {
     return phase < kernel ? (kernel - phase + stride - 1) / stride : 0;
@@ -118,7 +129,7 @@ static inline int32_t kt_taps_of(int32_t kernel, int32_t stride, int32_t phase)
 
 void kt_repack_stream(const kt_repacking_params *params, int32_t *stream)
 {
-    const int32_t pairs = params->channels / KT_FOUR * 2 + (params->channels % KT_FOUR + 1) / 2; /* of a tap */
+    const int32_t pairs = kt_output_pairs(params);
     int32_t fy, fx, y, x;
     for (fy = 0; fy < params->stride[0]; fy++) {
         const int32_t rows = kt_taps_of(params->kernel[0], params->stride[0], fy);

@@ -4,7 +4,7 @@
 
 #if KT_DSP
 
-#include "../../convolution/dsp/column_sums.h"
+#include "../../dsp/column_sums.h"
 #include "../../dsp/four_channels.h"
 
 void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, const int8_t *y, const int32_t *bias,

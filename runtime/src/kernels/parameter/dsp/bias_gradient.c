@@ -4,7 +4,7 @@
 
 #if KT_DSP && !KT_MVE
 
-#include "../../convolution/dsp/column_sums.h"
+#include "../../dsp/column_sums.h"
 
 /* With fewer positions the portable loop is faster. */
 enum { FEWEST = 4 };
@@ -17,7 +17,7 @@ void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, co
     const int32_t whole = params->positions < FEWEST ? 0 : channels & ~3;
     int32_t c = 0;
     while (c < whole) {
-        const int32_t count = whole - c >= 8 ? 8 : 4;
+        const int32_t count = whole - c >= KT_COLUMNS_AT_ONCE ? KT_COLUMNS_AT_ONCE : 4;
         int32_t totals[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         int32_t i;
         kt_column_sums(g + c, channels, params->positions, count, totals);

@@ -5,7 +5,7 @@
 
 #if KT_DSP && !KT_MVE
 
-#include "../../convolution/dsp/column_sums.h"
+#include "../../dsp/column_sums.h"
 
 /* The sums of eight or four channels; x points to the first of them. Rows that follow each other are one. */
 static void patch_sums(const kt_patch *patch, const int8_t *x, int32_t columns, int32_t count, int32_t *totals)

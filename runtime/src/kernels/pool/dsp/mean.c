@@ -4,7 +4,7 @@
 
 #if KT_DSP && !KT_MVE
 
-#include "../../convolution/dsp/column_sums.h"
+#include "../../dsp/column_sums.h"
 
 void kt_mean_s8(const kt_mean_params *params, const int8_t *x, int8_t *y)
 {
