@@ -367,6 +367,7 @@ def bias_gradient(r: Rng) -> Case:
     if r.random() < 0.25:  # the largest sums
         positions = pick(r, 256, 257, 600)
         g = np.full((1, positions, channels), pick(r, 127, -127), np.int8)
+        g[:, r.random(positions) < pick(r, 0.0, 0.3)] = 0  # so that it is told which rows were summed
     types = {"g": gradient(g.shape, scale(r)), "exponent": scalar("int32"), "accumulator": TensorType((channels,), "float32")}
     exponent = one(pick(r, -26, -7, 0, -140, 130), "int32")
     return Case(BiasGradient(), types, {"g": g, "exponent": exponent, "accumulator": accumulator(r, channels)})
