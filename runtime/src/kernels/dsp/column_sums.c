@@ -3,7 +3,7 @@
 #include "kt/architecture.h"
 #include "kt/numerics.h"
 
-#if KT_DSP && !KT_MVE
+#if KT_DSP
 
 #include "simd.h"
 
