@@ -65,6 +65,11 @@ def test_updates_without_a_float_unit_give_the_same_bits(board: str, tmp_path: P
     on_board(board, IN_INTEGERS, EACH, tmp_path)
 
 
+@pytest.mark.parametrize("board", ["mps2-an505-m23", "riscv32-virt"])
+def test_updates_of_builds_for_size_give_the_same_bits(board: str, tmp_path: Path) -> None:
+    on_board(board, IN_INTEGERS, EACH, tmp_path, "KT_SMALL")
+
+
 @pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
 def test_updates_with_instructions_of_a_core_give_the_same_bits(board: str, tmp_path: Path) -> None:
     on_board(board, BY_INSTRUCTIONS, EACH, tmp_path)

@@ -4,8 +4,20 @@
 #include "storage_step.h"
 
 #if !KT_VECTOR
-#ifndef KT_SMALL
+
+/* Whether values without a step are passed over by float32, too: not in a build for size, where it takes few of them. */
+#ifdef KT_SMALL
+enum { KT_PASSES_OVER = 0 };
+#else
+enum { KT_PASSES_OVER = 1 };
+#endif
+
+/* Whether moves are taken in integers: not in a build for size where a core computes float32. */
+#if !defined(KT_SMALL) || KT_SMALL_FLOAT
+#define KT_IN_INTEGERS 1
 #include "moves.h"
+#else
+#define KT_IN_INTEGERS 0
 #endif
 
 void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
@@ -22,7 +34,7 @@ static __attribute__((noinline)) float largest_moved(const kt_streamed_params *p
     int32_t row, column, i = 0, held = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
-            if (s->sparse && kt_streamed_product(s, row, column) == 0) {
+            if (KT_PASSES_OVER && s->sparse && kt_streamed_product(s, row, column) == 0) {
                 held = kt_maximum(held, kt_magnitude_of_master(value[i], remainder[i]));
             } else {
                 const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(s, row, column));
@@ -43,14 +55,15 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
     const kt_streamed s = kt_streamed_weights_of(params, g, x, power, *count, *learning_rate);
     const float kept = kt_minus(1.0f, kt_decay_lost(params->decay, learning_rate));
-    const float unit = kt_power_of_two(*value_exponent - 8);
+    const int32_t held = *value_exponent - 8;
+    const float unit = kt_power_of_two(held);
     float factor;
     int32_t chosen, row, column;
     int32_t i = 0;
-#ifndef KT_SMALL
+#if KT_IN_INTEGERS
     {
         kt_moves moves;
-        if (kt_moves_of(params, &s, *value_exponent - 8, kept, &moves) && kt_choose_growth(&moves, value, remainder)) {
+        if (kt_moves_of(params, &s, held, kept, &moves) && kt_choose_growth(&moves, value, remainder)) {
             kt_move_all(&moves, value, remainder);
             *value_exponent = (int8_t)(*value_exponent + moves.coarser + moves.growth);
             return;
