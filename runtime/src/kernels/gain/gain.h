@@ -35,8 +35,9 @@ static inline kt_gain kt_gain_of(const int8_t *codes, const int8_t *exponent)
 /* The gain of a channel in units of 2^-23. An exponent above 0 gives what 0 gives. */
 static inline int32_t kt_gain_factor(const kt_gain *gain, int32_t channel)
 {
-    const int32_t one = INT32_C(1) << KT_GAIN_BITS;
-    const int32_t moved = kt_shift_round(gain->codes[channel], -(kt_minimum(gain->exponent, 0) + KT_GAIN_BITS));
+    const int32_t one = INT32_C(1) << KT_GAIN_BITS, left = kt_minimum(gain->exponent, 0) + KT_GAIN_BITS;
+    const int32_t code = gain->codes[channel];
+    const int32_t moved = left >= 0 ? code * (1 << left) : kt_shift_round(code, -left); /* of 8 bits: nothing leaves int32 */
     return kt_clamp(moved + one, one / 8, 2 * one);
 }
 
