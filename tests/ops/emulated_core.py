@@ -20,6 +20,7 @@ from golden.reference import tiny
 from kernel_driver import CTYPES, FLAGS, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
 
 from kiloc import Options, compile_graph
+from kiloc.emit.short_loops import SHORT_BLOCKS
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
 from kilotune import boards, compilers, host_runtime, resources, toolchain
@@ -250,20 +251,21 @@ class Batch:
         found = (folder / "image.bin").read_bytes()
         return found[len(found) - len(self.image.data) :]
 
-    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macro: str = "") -> bytes:
+    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macros: Sequence[str] = ()) -> bytes:
         """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates.
-        macro: what kt/target.h defines beside what it does for a build of the core."""
+        macros: what kt/target.h defines beside what it does for a build of the core."""
         made = self._tables(folder)
         b = boards.load(board)
+        shared = {SHORT_BLOCKS} if "KT_SMALL" in macros else set[str]()  # of kernels in builds for size
         sources = [
             HERE / "main.c",
             *b.sources,
-            *(RUNTIME / v for f in sorted(self.files) for v in resources.with_variants(Path("src") / f)),
+            *(RUNTIME / v for f in sorted({*self.files, *shared}) for v in resources.with_variants(Path("src") / f)),
         ]
         assert b.linker_script is not None and b.emulator is not None
         common = HERE.parents[2] / "boards"
         (folder / "kt").mkdir(exist_ok=True)
-        (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", f"\n#define {macro}\n#endif" if macro else "\n#endif"))
+        (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", "".join(f"\n#define {macro}" for macro in macros) + "\n#endif"))
         include = (folder, RUNTIME / "include", common, common / "common")
         flags = (*b.flags, *compilers.library_flags(b.core), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)  # as of firmware
         tool, elf, tables = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
@@ -331,9 +333,9 @@ LARGEST_IMAGE = 1_000_000
 """Bytes; an image stands in the board's flash and in its memory."""
 
 
-def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path, options: Sequence[str] = (), macro: str = "") -> None:
+def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path, options: Sequence[str] = (), macros: Sequence[str] = ()) -> None:
     """Every case on a board; raises AssertionError where one differs. Arguments are those of `Batch.run`."""
-    run_each(cases, lambda batch: batch.run(board, folder, options, macro=macro))
+    run_each(cases, lambda batch: batch.run(board, folder, options, macros=macros))
 
 
 def run_each(cases: Iterable[tuple[str, Case]], run: Callable[[Batch], bytes], width: int = WORD) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,12 @@ def test_updates_without_a_float_unit_give_the_same_bits(board: str, tmp_path: P
 
 @pytest.mark.parametrize("board", ["mps2-an505-m23", "riscv32-virt"])
 def test_updates_of_builds_for_size_give_the_same_bits(board: str, tmp_path: Path) -> None:
-    on_board(board, IN_INTEGERS, EACH, tmp_path, "KT_SMALL")
+    on_board(board, IN_INTEGERS, EACH, tmp_path, ("KT_SMALL",))
+
+
+def test_kernels_of_builds_for_size_give_the_same_bits(tmp_path: Path) -> None:
+    """Portable kernels with the instructions of Cortex-M4 that these builds take."""
+    on_board("mps2-an386", {**TABLES["kernels"], **TABLES["methods"]}, FEW, tmp_path, ("KT_SMALL", "KT_WITHOUT_DSP"))
 
 
 @pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
@@ -84,11 +90,11 @@ def test_other_ranks_in_the_runtime_of_a_build_of_rank_four(tmp_path: Path) -> N
     """Two models of a program share a runtime, and the one whose kt/target.h is read has LoRA of rank 4 alone."""
     tables = {**TABLES["packed"], **TABLES["packed gradients"]}
     of_lora = {name: tables[name] for name in ("packed_lora", "packed_lora_any", "packed_path_ties")}
-    on_board("mps2-an386", of_lora, EACH, tmp_path, "KT_RANK_FOUR")
+    on_board("mps2-an386", of_lora, EACH, tmp_path, ("KT_RANK_FOUR",))
 
 
-def on_board(board: str, generators: Generators, most: int, folder: Path, macro: str = "") -> None:
+def on_board(board: str, generators: Generators, most: int, folder: Path, macros: Sequence[str] = ()) -> None:
     if not runs(board):
         pytest.skip("no cross compiler or emulator")
     chosen = [(name, seed) for name, seed in seeds(generators) if seed < most]
-    run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, folder, macro=macro)
+    run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, folder, macros=macros)

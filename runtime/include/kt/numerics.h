@@ -119,11 +119,12 @@ static inline int32_t kt_divide_by_power(int32_t x, int32_t n)
 static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
 {
 #if KT_SMALL_DSP
-    int32_t low, high;
-    __asm__("smull %0, %1, %2, %3\n\tadds %0, %0, #0x40000000\n\tadc %1, %1, #0\n\tlsl %1, %1, #1\n\torr %1, %1, %0, lsr #31"
-            : "=&r"(low), "=&r"(high)
-            : "r"(x), "r"(multiplier)
-            : "cc");
+    int32_t high, twice;
+    if (__builtin_add_overflow(x, x, &twice)) {
+        high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+    } else {
+        __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(twice), "r"(multiplier));
+    }
 #elif KT_ARMV6M && !defined(KT_SMALL)
     const int32_t high = kt_high_product_of_halves(x, multiplier);
 #else

@@ -31,7 +31,7 @@ static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
 /* Input channels that are summed at once, on the stack: a position with more of them is walked again for each block. */
 enum { KT_GATHER_BLOCK = KT_SMALL_DSP ? 64 : 32 };
 
-/* row[k] += factor * w[k]; the factor has 16 bits */
+/* row[k] += factor * w[k]; the factor is an int16 */
 static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
 {
     int32_t k = 0;

@@ -32,8 +32,11 @@ static void spread(const kt_pool2d_gradient_params *params, const int8_t *g, int
     int32_t c;
     memset(sums, 0, sizeof sums);
     while (kt_next_meeting(window, &walk, &meeting)) {
-        const int32_t factor = window_factor(params, meeting.position);
-        kt_add_row(sums, g + meeting.position * window->output[KT_CHANNELS], factor, count);
+        const int8_t *const gradient = g + meeting.position * window->output[KT_CHANNELS];
+        const int32_t factor = window_factor(params, meeting.position); /* up to 2^15: kt_add_row holds less */
+        for (c = 0; c < count; c++) {
+            sums[c] += factor * gradient[c];
+        }
     }
     for (c = 0; c < count; c++) {
         dx[c] = kt_saturate8(kt_shift_round(sums[c], params->shift));
