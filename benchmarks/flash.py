@@ -11,9 +11,9 @@ exactly under QEMU, cycles are those of the counter's model of a Cortex-M4 ([spe
 times the instructions, than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4, by default and with
 all that share. Where the gradients of its last two pointwise layers are computed, the masks of eight layers leave 1,000 and 3,000 bytes of the
 arena: room for a quarter and for three quarters of their weights. With a budget of 68,000 bytes ("budget") their positions are taken in blocks, for
-each of which all weights are transposed again, in parts. Without one what is left of copies stays, since what saves it takes up to 1.3 times the instructions of a step on cores with the DSP
-extension, and up to twice with Helium. Gradients of dense layers of one position share where that takes no longer, and those for whose fast form
-the arena has no room: of the autoencoder all on a Cortex-M4, and one on a Cortex-M7.
+each of which all weights are transposed again, in parts. Without one what is left of copies stays, since what saves it takes up to 1.3 times the
+instructions of a step on cores with the DSP extension, and up to twice with Helium. Gradients of dense layers of one position share where that
+takes no longer, and those for whose fast form the arena has no room: of the autoencoder all on a Cortex-M4, and one on a Cortex-M7.
 """
 
 from __future__ import annotations

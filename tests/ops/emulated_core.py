@@ -265,7 +265,8 @@ class Batch:
         assert b.linker_script is not None and b.emulator is not None
         common = HERE.parents[2] / "boards"
         (folder / "kt").mkdir(exist_ok=True)
-        (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", "".join(f"\n#define {macro}" for macro in macros) + "\n#endif"))
+        defined = "".join(f"\n#define {macro}" for macro in macros)
+        (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", f"{defined}\n#endif"))
         include = (folder, RUNTIME / "include", common, common / "common")
         flags = (*b.flags, *compilers.library_flags(b.core), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)  # as of firmware
         tool, elf, tables = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
