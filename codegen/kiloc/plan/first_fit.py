@@ -20,7 +20,7 @@ RUNS = 2
 """Searches with moves of their own."""
 WORK = 1_800_000
 """Distances looked at before one of them ends: about a quarter of a second. Most problems reach the bound far earlier."""
-MOVES = 6_000
+MOVES = 12_000
 """Moves before one of them ends: where buffers are few, more find nothing."""
 PATIENCE = 40
 """Moves without gain before the search goes on elsewhere."""

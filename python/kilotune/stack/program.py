@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import arm, riscv
-from .code import Code
+from .code import Code, Instruction
 from .flow import Kind
 
 
@@ -56,6 +56,11 @@ Steps = list[tuple[int, int]]
 """Addresses where a function goes on, each with the bytes on the stack."""
 
 
+def _fills(i: Instruction) -> bool:
+    """Whether an instruction may be the space before data or the next function, to which nothing jumps: a nop, or zeros, which Thumb reads so."""
+    return i.operation.startswith("nop") or (i.operation, i.operands) == ("movs", "r0, r0")
+
+
 class _Walk:
     """Follows one function along all its branches."""
 
@@ -84,8 +89,7 @@ class _Walk:
         """A computed jump may go wherever nothing else of its function leads; lowest address last, which is taken first."""
         start, end = self._code.extent(at)
         inside = [a for a in range(start, end, 2) if a in self._code.instructions and a not in self._depths]
-        # Nothing jumps to a nop: some only fill the space before data or the next function.
-        return [(a, depth) for a in reversed(inside) if not self._code.instructions[a].operation.startswith("nop")]
+        return [(a, depth) for a in reversed(inside) if not _fills(self._code.instructions[a])]
 
     def _step(self, at: int, depth: int) -> Steps:
         i = self._code.instructions[at]

@@ -27,6 +27,7 @@ static inline void kt_add_sums(int32_t *totals, uint32_t even, uint32_t odd)
     "sxtab16 %[even1], %[even1], %[b]\n\t" \
     "sxtab16 %[odd1], %[odd1], %[b], ror #8\n\t"
 
+#ifdef __OPTIMIZE__ /* else too few registers are free */
 static inline void kt_sum_eight(const int8_t *x, int32_t step, int32_t rows, int32_t *totals)
 {
     uint32_t even0 = 0, odd0 = 0, even1 = 0, odd1 = 0, a, b;
@@ -46,6 +47,7 @@ static inline void kt_sum_eight(const int8_t *x, int32_t step, int32_t rows, int
     kt_add_sums(totals, even0, odd0);
     kt_add_sums(totals + 4, even1, odd1);
 }
+#endif
 
 static inline void kt_sum_four(const int8_t *x, int32_t step, int32_t rows, int32_t *totals)
 {
@@ -60,16 +62,17 @@ static inline void kt_sum_four(const int8_t *x, int32_t step, int32_t rows, int3
 
 void kt_column_sums(const int8_t *x, int32_t step, int32_t rows, int32_t count, int32_t *totals)
 {
-    const int at_words = count == KT_COLUMNS_AT_ONCE && (step & 3) == 0 && kt_has_words(x);
     int32_t c;
     for (; rows > 0; rows -= KT_ROWS_AT_ONCE, x += KT_ROWS_AT_ONCE * step) {
         const int32_t now = kt_minimum(rows, KT_ROWS_AT_ONCE);
-        if (at_words) {
+#ifdef __OPTIMIZE__
+        if (count == KT_COLUMNS_AT_ONCE && (step & 3) == 0 && kt_has_words(x)) {
             kt_sum_eight(x, step, now, totals);
-        } else {
-            for (c = 0; c < count; c += 4) {
-                kt_sum_four(x + c, step, now, totals + c);
-            }
+            continue;
+        }
+#endif
+        for (c = 0; c < count; c += 4) {
+            kt_sum_four(x + c, step, now, totals + c);
         }
     }
 }

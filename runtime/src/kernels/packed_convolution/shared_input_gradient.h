@@ -72,7 +72,7 @@ static __attribute__((noinline)) void kt_fill_channels(const kt_shared_input_gra
 }
 
 /* All columns of a panel, of a row of the gradient from `first` on, which may lie outside. */
-static inline void kt_fill_columns(const kt_shared_walk *walk, int32_t row, int32_t first)
+static inline void kt_fill_shared_columns(const kt_shared_walk *walk, int32_t row, int32_t first)
 {
     const int32_t width = walk->window.output[KT_X], channels = walk->window.output[KT_CHANNELS], columns = walk->columns;
     const int8_t *const g = walk->g + row * width * channels;
@@ -175,7 +175,7 @@ static inline void kt_add_taps(const kt_shared_walk *walk, const kt_positions *a
             continue;
         }
         if (first == 0) {
-            kt_fill_columns(walk, row, met - ahead);
+            kt_fill_shared_columns(walk, row, met - ahead);
         }
         for (kx = 0; kx < taps; kx++) {
             const int32_t distance = left - kx * window->dilation[KT_X];
