@@ -9,13 +9,6 @@
 /* Of a code in units. */
 enum { KT_CODE_BITS = 8 + KT_UNIT_BITS };
 
-/* Whether masters may be taken in larger units, or after decay. Without it, in a build for size, float32 takes those moves. */
-#ifdef KT_SMALL
-enum { KT_MAY_SCALE = 0 };
-#else
-enum { KT_MAY_SCALE = 1 };
-#endif
-
 /* widest    the largest magnitude of an input
  * kept      what decay leaves of a value
  * held      the exponent of masters; coarser: what is added to it for that of units, growth: what is added to both for that of moved masters
@@ -48,7 +41,7 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
     }
     m->kept = kept;
     m->held = held;
-    if (!(kept == 1.0f || (KT_MAY_SCALE && KT_LONG_PRODUCT && kept >= 0.0f && kept < 1.0f))) {
+    if (!(kept == 1.0f || (KT_FOR_SPEED && KT_LONG_PRODUCT && kept >= 0.0f && kept < 1.0f))) {
         return 0;
     }
     if (scale_field == 0 || scale_field > 255 - 16 || field <= 1 || field >= KT_EXPONENT_BIAS + 44 || kt_exponent_field(step) <= 1) {
@@ -60,18 +53,18 @@ static inline int kt_moves_of(const kt_streamed_params *params, const kt_streame
         largest++;
     }
     m->coarser = kt_maximum(largest - held - KT_LARGEST_STEP, 0);
-    if (!KT_MAY_SCALE && m->coarser > 0) {
+    if (!KT_FOR_SPEED && m->coarser > 0) {
         return 0;
     }
-    m->scaled = KT_MAY_SCALE && (kept != 1.0f || m->coarser > 0);
-    m->scale = KT_MAY_SCALE ? kt_scale_of_masters(kept, m->coarser) : 0;
+    m->scaled = KT_FOR_SPEED && (kept != 1.0f || m->coarser > 0);
+    m->scale = KT_FOR_SPEED ? kt_scale_of_masters(kept, m->coarser) : 0;
     return m->coarser <= KT_KEPT_BITS && kt_choose_units(step, held + m->coarser, product, &m->units);
 }
 
 /* A master in units; may_scale: whether it may be so. */
 KT_INLINE int32_t kt_held_units(const kt_moves *m, int32_t master, int may_scale)
 {
-    const int scaled = KT_MAY_SCALE && may_scale;
+    const int scaled = KT_FOR_SPEED && may_scale;
 #if KT_LONG_PRODUCT
     if (scaled && m->scaled) {
         return kt_upper_product(master * (1 << (KT_UNIT_BITS + 32 - KT_KEPT_BITS)), m->scale);
@@ -106,7 +99,7 @@ KT_INLINE void kt_move_row_by(const kt_moves *m, int32_t row, int8_t *value, int
         const int32_t input = x[i] + offset;
         if (input != 0 || !stays) {
             const int32_t master = kt_master(value[i], remainder[i]), product = factor * input;
-            const int32_t surely = stays || (KT_MAY_SCALE && m->scaled) || product != 0 ? 0 : usual;
+            const int32_t surely = stays || (KT_FOR_SPEED && m->scaled) || product != 0 ? 0 : usual;
             const int32_t held = kt_held_units(m, master, !stays) + base + surely;
             const int32_t moved = kt_less_step(&units, held, product);
             int32_t stored = moved >> down;
@@ -163,7 +156,7 @@ static int kt_choose_growth(kt_moves *m, const int8_t *value, const int8_t *rema
         longest = kt_maximum(longest, reach);
         largest = kt_largest_of_row(m, factor, reach, value + at, remainder + at, largest);
     }
-    doubt = kt_doubt_of(longest) + (KT_MAY_SCALE && m->scaled ? KT_SCALED_DOUBT : 0);
+    doubt = kt_doubt_of(longest) + (KT_FOR_SPEED && m->scaled ? KT_SCALED_DOUBT : 0);
     if (!kt_is_certain_between(kt_maximum(largest - doubt, 0), largest + doubt, m->held + m->coarser, &m->growth)) {
         return 0;
     }

@@ -5,13 +5,6 @@
 
 #if !KT_VECTOR
 
-/* Whether values without a step are passed over by float32, too: not in a build for size, where it takes few of them. */
-#ifdef KT_SMALL
-enum { KT_PASSES_OVER = 0 };
-#else
-enum { KT_PASSES_OVER = 1 };
-#endif
-
 /* Whether moves are taken in integers: not in a build for size where a core computes float32. */
 #if !defined(KT_SMALL) || KT_SMALL_FLOAT
 #define KT_IN_INTEGERS 1
@@ -34,7 +27,7 @@ static __attribute__((noinline)) float largest_moved(const kt_streamed_params *p
     int32_t row, column, i = 0, held = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
-            if (KT_PASSES_OVER && s->sparse && kt_streamed_product(s, row, column) == 0) {
+            if (KT_FOR_SPEED && s->sparse && kt_streamed_product(s, row, column) == 0) {
                 held = kt_maximum(held, kt_magnitude_of_master(value[i], remainder[i]));
             } else {
                 const float moved = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, kt_streamed_step(s, row, column));

@@ -14,6 +14,14 @@
 #include "kt/optim.h"
 #include "storage_step.h"
 
+/* What saves time and takes code is left out of a build for size: masters in larger units or after decay, whose moves float32 takes then (moves.h), and
+ * passing over values without a step there (streamed.c). */
+#ifdef KT_SMALL
+enum { KT_FOR_SPEED = 0 };
+#else
+enum { KT_FOR_SPEED = 1 };
+#endif
+
 /* x: NULL for a bias, which has one column. sparse: whether a product of 0 is a step of 0, as no factor is infinite or no number: after a ReLU most
  * products are, and are passed over. */
 typedef struct {
