@@ -34,8 +34,8 @@ class MergeWeights(Op):
     """weights int8, merged_delta int8, its exponent [1], rows int16 [channels] -> what `layout` names.
 
     layout: a key of `LAYOUTS`. axis: of the output channels. window: of the layer; depth: its input channels. zero_point: of its input. chunk: of
-    "triple". exact: whether "packed" holds exact words. largest: of the sums of |W'| of each channel, () where they need no bound; lowest: of a
-    weight.
+    "triple". exact: whether "packed" holds exact words. largest: of the sums of |W'| of each channel, () where they need no bound; spare: by how
+    much every weight of a channel may move at once, so that their sum stays within it; lowest: of a weight.
     """
 
     mnemonic: ClassVar[str] = "merge_weights"
@@ -51,6 +51,7 @@ class MergeWeights(Op):
     chunk: int = 0
     exact: bool = False
     largest: tuple[int, ...] = ()
+    spare: tuple[int, ...] = ()
     lowest: int = -127
 
     def results(self, t: NodeTypes) -> dict[str, TensorType]:
@@ -80,6 +81,7 @@ class MergeWeights(Op):
             "shift": Table("delta_shift", "int8_t", shift.astype(np.int8)),
             "rows": Argument(n.inputs[ROWS]) if t.has(ROWS) else "NULL",
             "largest": Table("largest", "int32_t", np.array(self.largest, np.int32)) if self.largest else "NULL",
+            "spare": Table("spare", "int8_t", np.array(self.spare, np.int8)) if self.largest else "NULL",
             "epilogue": Argument(n.inputs[EPILOGUE]) if t.has(EPILOGUE) else "NULL",
             "channels": channels,
             "trained": t.type(MERGED).shape[self.axis],
@@ -96,25 +98,29 @@ class MergeWeights(Op):
         layout = LAYOUTS[self.layout]
         made = [Argument(o) for o in n.outputs]
         arguments: tuple[Argument | str, ...] = (Argument(n.inputs[MERGED]), Argument(n.inputs[EXPONENT]), *made, *["NULL"] * layout.unused)
-        return KernelCall(layout.symbol, "kt_merging_params", fields, arguments, source=f"kernels/merging/{layout.symbol[3:]}.c")
+        return KernelCall(layout.symbol, "kt_merging_params", fields, arguments, source=f"kernels/merging/{layout.symbol[3:]}.c", needs=layout.needs)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """lay: its results. unused: results of the C function that are left out, which come last."""
+    """lay: its results. unused: results of the C function that are left out, which come last. needs: other files of its C."""
 
     symbol: str
     lay: Callable[[MergeWeights, Ints, Ints | None], dict[str, Array]]
     unused: int = 0
+    needs: tuple[str, ...] = ()
 
 
 def merge_weights(
     layout: str, weights: Array, axis: int, window: Window, depth: int, zero_point: int = 0, chunk: int = 0, exact: bool = False
 ) -> MergeWeights:
     """Of these frozen weights."""
-    largest = largest_sums(in_rows(weights, axis))
-    bound = () if largest is None else tuple(largest.tolist())
-    return MergeWeights(layout, axis, window, depth, zero_point, chunk, exact, bound, lowest_weight(weights))
+    rows = in_rows(weights, axis)
+    largest = largest_sums(rows)
+    if largest is None:
+        return MergeWeights(layout, axis, window, depth, zero_point, chunk, exact, lowest=lowest_weight(weights))
+    spare = np.minimum((largest - np.abs(rows).sum(1)) // rows.shape[1], 127)
+    return MergeWeights(layout, axis, window, depth, zero_point, chunk, exact, tuple(largest.tolist()), tuple(spare.tolist()), lowest_weight(weights))
 
 
 def _fold(op: MergeWeights, rows: Ints, whole: bool) -> NDArray[np.int32]:
@@ -188,16 +194,17 @@ def _transposed(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str
     return {"weights": weights.astype(np.int8), "transposed": np.ascontiguousarray(turned.astype(np.int8))}
 
 
+RUN = ("kernels/merging/merged_run.c",)
 LAYOUTS: Mapping[str, Layout] = {
-    "plain": Layout("kt_merge_weights", _plain),
-    "offsets": Layout("kt_merge_offsets", _with_offsets),
-    "packed": Layout("kt_merge_packed", _packed),
+    "plain": Layout("kt_merge_weights", _plain, needs=RUN),
+    "offsets": Layout("kt_merge_offsets", _with_offsets, needs=RUN),
+    "packed": Layout("kt_merge_packed", _packed, needs=RUN),
     "triple": Layout("kt_merge_triple", _triple),
     "triple_gradient": Layout("kt_merge_triple", _triple_gradient, 1),
     "banded_depthwise": Layout("kt_merge_banded_depthwise", _banded_depthwise),
     "packed_depthwise": Layout("kt_merge_packed_depthwise", _packed_depthwise),
     "triple_depthwise": Layout("kt_merge_triple_depthwise", _triple_depthwise),
-    "packed_gradient": Layout("kt_merge_packed_gradient", _packed_gradient),
+    "packed_gradient": Layout("kt_merge_packed_gradient", _packed_gradient, needs=RUN),
     "banded_gradient": Layout("kt_merge_banded_depthwise", _banded_gradient, 1),
-    "transposed": Layout("kt_merge_transposed", _transposed),
+    "transposed": Layout("kt_merge_transposed", _transposed, needs=RUN),
 }

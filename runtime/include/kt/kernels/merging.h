@@ -17,6 +17,7 @@ extern "C" {
  * multiplier, shift   [channels]: 1 / s_w[c]
  * rows                [channels]: row of the delta that a channel uses, -1 for none; NULL: its own
  * largest             [channels], or NULL for no bound
+ * spare               with largest, [channels]: by how much every weight of a channel may move at once, so that their sum stays within it
  * epilogue            [channels][3]: the requantisation that the stream holds behind the weights, or NULL
  * trained             rows of the delta, in the order of the weights
  * offset              minus the zero point of the layer's input
@@ -31,6 +32,7 @@ typedef struct {
     const int8_t *shift;
     const int16_t *rows;
     const int32_t *largest;
+    const int8_t *spare;
     const int32_t *epilogue;
     int32_t channels;
     int32_t trained;

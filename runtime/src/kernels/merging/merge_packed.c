@@ -2,64 +2,92 @@
  * for two values, as b * 256 + a in each half, and 128 more where a weight is -128. */
 #include "merging.h"
 
-/* b * 256 + a in each half, with `added` of both. */
-static inline int32_t both(int32_t a, int32_t b, uint32_t added)
-{
-    const uint32_t word = (uint32_t)kt_merged_both(a, b), top = UINT32_C(0x80008000);
-    return (int32_t)(((word & ~top) + added) ^ (word & top)); /* no half carries into the other */
-}
+#include <string.h>
 
-/* What is left of a run, of so many values: the first beside the third, or of two beside the second; then the second of three. */
-static inline kt_merged_quad rest(kt_merged_channel channel, int32_t at, int32_t left)
+/* `fours` times the two words of four values of two channels. */
+static inline void put_fours(const int8_t *a, const int8_t *b, int32_t fours, int32_t *to)
 {
-    const int32_t first = kt_merged(channel, at);
-    const int32_t last = left > 1 ? kt_merged(channel, at + left - 1) : 0;
-    kt_merged_quad found;
-    found.even = kt_merged_halves(first, last);
-    found.odd = left == 3 ? kt_merged_halves(kt_merged(channel, at + 1), 0) : 0;
-    return found;
-}
-
-/* The words of two channels, two words apart; fold: of both. Where the second is none, its weights are 0. */
-static inline void two_channels(const kt_merging_params *params, kt_merged_channel a, kt_merged_channel b, int present, uint32_t added, int32_t *to,
-                                int32_t *fold)
-{
-    const int32_t runs = params->dilated ? params->kernel[0] * params->kernel[1] : params->kernel[0];
-    const int32_t run = params->dilated ? params->depth : params->kernel[1] * params->depth;
-    const int32_t left = run & 3;
-    int32_t sum_a = 0, sum_b = 0, at = 0, r;
-    for (r = 0; r < runs; r++) {
-        const int32_t whole = at + run - left;
-        for (; at < whole; at += 4) {
-            const kt_merged_quad of_a = kt_merged_four(a, at);
-            kt_merged_quad of_b = {0, 0};
-            if (present) {
-                of_b = kt_merged_four(b, at);
-            }
-            to[0] = both(of_a.even, of_b.even, added);
-            to[2] = both(of_a.odd, of_b.odd, added);
-            to += 4;
-            sum_a = kt_merged_added(kt_merged_added(sum_a, of_a.even), of_a.odd);
-            sum_b = kt_merged_added(kt_merged_added(sum_b, of_b.even), of_b.odd);
-        }
-        if (left > 0) {
-            const kt_merged_quad of_a = rest(a, at, left);
-            kt_merged_quad of_b = {0, 0};
-            if (present) {
-                of_b = rest(b, at, left);
-            }
-            to[0] = both(of_a.even, of_b.even, added);
-            if (left == 3) {
-                to[2] = both(of_a.odd, of_b.odd, added);
-            }
-            to += left == 3 ? 4 : 2;
-            at += left;
-            sum_a = kt_merged_added(kt_merged_added(sum_a, of_a.even), of_a.odd);
-            sum_b = kt_merged_added(kt_merged_added(sum_b, of_b.even), of_b.odd);
-        }
+    for (; fours > 0; fours--) {
+#if KT_DSP
+        const uint32_t of_a = kt_load_word(a), of_b = kt_load_word(b);
+        to[0] = (int32_t)kt_add_halves(of_b << 8 & UINT32_C(0xFF00FF00), kt_even(of_a));
+        to[2] = (int32_t)kt_add_halves(of_b & UINT32_C(0xFF00FF00), kt_odd(of_a));
+#else
+        to[0] = kt_merged_halves(b[0] * 256 + a[0], b[2] * 256 + a[2]);
+        to[2] = kt_merged_halves(b[1] * 256 + a[1], b[3] * 256 + a[3]);
+#endif
+        a += 4;
+        b += 4;
+        to += 4;
     }
-    fold[0] = params->offset * sum_a;
-    fold[1] = params->offset * sum_b;
+}
+
+/* The same with 128 more in every half, whose lower byte then lends nothing to the upper one. */
+static inline void put_exact_fours(const int8_t *a, const int8_t *b, int32_t fours, int32_t *to)
+{
+    for (; fours > 0; fours--) {
+#if KT_DSP
+        const uint32_t of_a = kt_load_word(a) ^ UINT32_C(0x80808080), of_b = kt_load_word(b);
+        to[0] = (int32_t)((of_a & 0x00FF00FF) | (of_b & 0x00FF00FF) << 8);
+        to[2] = (int32_t)((of_a >> 8 & 0x00FF00FF) | (of_b & UINT32_C(0xFF00FF00)));
+#else
+        to[0] = kt_merged_halves(b[0] * 256 + a[0] + 128, b[2] * 256 + a[2] + 128);
+        to[2] = kt_merged_halves(b[1] * 256 + a[1] + 128, b[3] * 256 + a[3] + 128);
+#endif
+        a += 4;
+        b += 4;
+        to += 4;
+    }
+}
+
+/* What is left of a run, one to three values: the first beside the third, or of two beside the second; then the second of three. Returns `to` behind
+ * them. */
+static inline int32_t *put_rest(const int8_t *a, const int8_t *b, int32_t left, int32_t exact, int32_t *to)
+{
+    const int32_t added = exact ? 128 : 0;
+    const int32_t first = b[0] * 256 + a[0] + added;
+    const int32_t last = left > 1 ? b[left - 1] * 256 + a[left - 1] + added : added;
+    to[0] = kt_merged_halves(first, last);
+    if (left == 3) {
+        to[2] = kt_merged_halves(b[1] * 256 + a[1] + added, added);
+        return to + 4;
+    }
+    return to + 2;
+}
+
+/* The words of two channels, two words apart; fold: of both. b: NULL where there is none, whose weights are 0. */
+static inline void two_channels(const kt_merging_params *params, const kt_merged_channel *a, const kt_merged_channel *b, int32_t *to, int32_t *fold)
+{
+    const int32_t size = kt_merging_size(params);
+    const int32_t line = params->dilated ? params->depth : params->kernel[1] * params->depth;
+    const int32_t run = (line & 3) == 0 ? size : line; /* lines of whole fours are one run */
+    int8_t block[2][KT_MERGED_BLOCK];
+    int32_t at, i, count, left = run;
+    fold[0] = 0;
+    fold[1] = 0;
+    if (b == NULL) {
+        memset(block[1], 0, KT_MERGED_BLOCK);
+    }
+    for (at = 0; at < size; at += count) {
+        count = left < KT_MERGED_BLOCK ? left : KT_MERGED_BLOCK;
+        fold[0] += kt_merged_run(a, at, count, block[0]);
+        if (b != NULL) {
+            fold[1] += kt_merged_run(b, at, count, block[1]);
+        }
+        i = count & ~3;
+        if (params->exact) {
+            put_exact_fours(block[0], block[1], i / 4, to);
+        } else {
+            put_fours(block[0], block[1], i / 4, to);
+        }
+        to += i;
+        if (i < count) {
+            to = put_rest(block[0] + i, block[1] + i, count - i, params->exact, to);
+        }
+        left = left == count ? run : left - count;
+    }
+    fold[0] *= params->offset;
+    fold[1] *= params->offset;
 }
 
 void kt_merge_packed(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold)
@@ -71,12 +99,11 @@ void kt_merge_packed(const kt_merging_params *params, const int8_t *delta, const
     int32_t c, i;
     for (c = 0; c < params->channels; c += 4) {
         for (i = 0; i < 4; i += 2) {
-            if (c + i + 1 < params->channels) {
-                two_channels(params, kt_merged_channel_of(params, delta, exponent, c + i), kt_merged_channel_of(params, delta, exponent, c + i + 1),
-                             1, added, stream + i / 2, fold + c + i);
-            } else if (c + i < params->channels) {
-                const kt_merged_channel last = kt_merged_channel_of(params, delta, exponent, c + i);
-                two_channels(params, last, last, 0, added, stream + i / 2, fold + c + i);
+            if (c + i < params->channels) {
+                const int paired = c + i + 1 < params->channels;
+                const kt_merged_channel a = kt_merged_channel_of(params, delta, exponent, c + i);
+                const kt_merged_channel b = kt_merged_channel_of(params, delta, exponent, c + i + paired);
+                two_channels(params, &a, paired ? &b : NULL, stream + i / 2, fold + c + i);
             } else {
                 int32_t at;
                 for (at = i / 2; at < 2 * pairs; at += 2) {

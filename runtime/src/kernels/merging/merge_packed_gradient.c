@@ -25,27 +25,23 @@ static inline void put(uint8_t *to, uint32_t half)
     memcpy(to, &held, 2);
 }
 
-/* Of weights {a, a'} and {b, b'}: a byte with 128 more has its sign turned, and lends nothing to b. */
-static inline uint32_t both(int32_t a, int32_t b)
+/* A tap of one output channel: two words a quad of input channels, in each a half. A byte with 128 more has its sign turned, and lends nothing to
+ * the one above. */
+static inline void one_tap(const kt_merged_channel *channel, int32_t at, int32_t depth, uint8_t *to, int32_t quad_bytes)
 {
-    return (((uint32_t)a & 0x00FF00FF) ^ NOTHING) | ((uint32_t)b & 0x00FF00FF) << 8;
-}
-
-/* A tap of one output channel: two words a quad of input channels, in each a half. */
-static inline void one_tap(kt_merged_channel channel, int32_t at, int32_t depth, uint8_t *to, int32_t quad_bytes)
-{
-    const int32_t end = at + depth;
-    for (; at + 3 < end; at += 4) {
-        const kt_merged_quad w = kt_merged_four(channel, at);
-        const uint32_t halves = both(w.even, w.odd);
-        put(to, halves);
-        put(to + 4, halves >> 16);
-        to += quad_bytes;
-    }
-    if (at < end) {
-        put(to, both(kt_merged(channel, at), at + 1 < end ? kt_merged(channel, at + 1) : 0));
-        if (at + 2 < end) {
-            put(to + 4, both(kt_merged(channel, at + 2), 0));
+    uint32_t block[KT_MERGED_BLOCK / 4];
+    int32_t first, i;
+    for (first = 0; first < depth; first += KT_MERGED_BLOCK) {
+        const int32_t count = depth - first < KT_MERGED_BLOCK ? depth - first : KT_MERGED_BLOCK;
+        block[(count - 1) / 4] = 0;
+        (void)kt_merged_run(channel, at + first, count, (int8_t *)block);
+        for (i = 0; i < count; i += 4) {
+            const uint32_t halves = block[i / 4] ^ NOTHING;
+            put(to, halves);
+            if (i + 2 < count) {
+                put(to + 4, halves >> 16);
+            }
+            to += quad_bytes;
         }
     }
 }
@@ -78,7 +74,7 @@ void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *del
                         const int32_t at = (ky * params->kernel[1] + kx) * depth;
                         const int32_t half = half_of(channels, c);
                         uint8_t *to = phase + (y * columns + x) * pairs_of_tap * 8 + (half >> 1) * 8 + (half & 1) * 2;
-                        one_tap(channel, at, depth, to, quad_bytes);
+                        one_tap(&channel, at, depth, to, quad_bytes);
                     }
                 }
                 phase += quads * quad_bytes;

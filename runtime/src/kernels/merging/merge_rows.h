@@ -5,39 +5,7 @@
 #include "kt/numerics.h"
 #include "merging.h"
 
-/* The weights of a convolution's channel; returns their sum. */
-static inline int32_t kt_merge_row(kt_merged_channel channel, int32_t size, int8_t *to)
-{
-    int32_t sum = 0;
-#if KT_MVE
-    __asm__ volatile("wlstp.32 lr, %[size], 2f\n"
-                     "1:\n\t"
-                     "vldrb.s32 q0, [%[v]], #4\n\t"
-                     "vmul.i32 q0, q0, %[factor]\n\t"
-                     "vldrb.s32 q1, [%[w]], #4\n\t"
-                     "vrshr.s32 q0, q0, #16\n\t"
-                     "vadd.i32 q0, q0, q1\n\t"
-                     "vmin.s32 q0, q0, %q[highest]\n\t"
-                     "vmax.s32 q0, q0, %q[lowest]\n\t"
-                     "vaddva.s32 %[sum], q0\n\t"
-                     "vstrb.32 q0, [%[to]], #4\n\t"
-                     "letp lr, 1b\n"
-                     "2:\n"
-                     : [v] "+l"(channel.v), [w] "+l"(channel.w), [to] "+l"(to), [sum] "+Te"(sum)
-                     : [size] "r"(size), [factor] "r"(channel.factor), [highest] "w"(vdupq_n_s32(127)), [lowest] "w"(vdupq_n_s32(channel.lowest))
-                     : "lr", "q0", "q1", "memory");
-#else
-    int32_t at;
-    for (at = 0; at < size; at++) {
-        const int32_t value = kt_merged(channel, at);
-        to[at] = (int8_t)value;
-        sum += value;
-    }
-#endif
-    return sum;
-}
-
-/* Those of a depthwise layer's channel. */
+/* The weights of a depthwise layer's channel; returns their sum. */
 static inline int32_t kt_merge_column(const kt_merging_params *params, kt_merged_channel channel, int32_t size, int8_t *to)
 {
     int32_t sum = 0;
@@ -95,7 +63,7 @@ static inline void kt_merge_rows(const kt_merging_params *params, const int8_t *
 #endif
     for (; c < params->channels; c++) {
         const kt_merged_channel channel = kt_merged_channel_of(params, delta, exponent, c);
-        const int32_t sum = params->by_column ? kt_merge_column(params, channel, size, weights + c) : kt_merge_row(channel, size, weights + c * size);
+        const int32_t sum = params->by_column ? kt_merge_column(params, channel, size, weights + c) : kt_merged_run(&channel, 0, size, weights + c * size);
         if (offset_sums != NULL) {
             offset_sums[c] = params->offset * sum;
         }

@@ -3,19 +3,19 @@
 #include "merging.h"
 
 /* `count` values of one channel of two from `at` on, and what rounds them up to `whole`; returns their sum. */
-static inline int32_t values(kt_merged_channel channel, int32_t at, int32_t count, int32_t whole, uint8_t *to)
+static inline int32_t values(const kt_merged_channel *channel, int32_t at, int32_t count, int32_t whole, uint8_t *to)
 {
+    const int8_t *w = channel->w + at, *v = channel->v + at;
+    const uint8_t *end = to + 2 * count;
+    const int32_t factor = channel->factor, lowest = channel->lowest;
     int32_t sum = 0;
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        const int32_t value = kt_merged(channel, at + i);
+    for (; to != end; to += 2) {
+        const int32_t value = kt_merged_value(*w++, *v++, factor, lowest);
         *to = (uint8_t)(value + 128);
-        to += 2;
         sum += value;
     }
-    for (; i < whole; i++) {
+    for (end += 2 * (whole - count); to != end; to += 2) {
         *to = 128;
-        to += 2;
     }
     return sum;
 }
@@ -33,7 +33,7 @@ void kt_merge_triple(const kt_merging_params *params, const int8_t *delta, const
         for (first = 0; first < length && c < even; first += params->chunk) {
             const int32_t count = length - first < params->chunk ? length - first : params->chunk;
             const int32_t held = size - first < count ? size - first : count;
-            sum += values(channel, first, present ? held : 0, count, (uint8_t *)stream + even * first + (c & ~1) * count + (c & 1));
+            sum += values(&channel, first, present ? held : 0, count, (uint8_t *)stream + even * first + (c & ~1) * count + (c & 1));
         }
         if (fold != NULL) {
             fold[c] = params->offset * sum;

@@ -15,6 +15,7 @@
 #endif
 
 #define KT_LARGEST_FACTOR ((1 << 23) - 1)
+#define KT_SHORT_FACTOR (1 << 15) /* factors below move no weight by more than 64, and are int16 */
 
 /* w, v: the first weight and the first code of a channel. Without a delta the factor is 0. */
 typedef struct {
@@ -28,7 +29,10 @@ typedef struct {
 static inline int32_t kt_merged_value(int32_t w, int32_t v, int32_t factor, int32_t lowest)
 {
     const int32_t value = (v * factor + w * 65536 + 32768) >> 16;
-    return value > 127 ? 127 : value < lowest ? lowest : value;
+    if ((uint32_t)(value - lowest) > (uint32_t)(127 - lowest)) { /* seldom, so that one comparison is cheaper than two */
+        return value < 0 ? lowest : 127;
+    }
+    return value;
 }
 
 /* The weight `at` of a convolution's channel. */
@@ -48,72 +52,11 @@ static inline int32_t kt_merged_halves(int32_t low, int32_t high)
     return (int32_t)(((uint32_t)low & 0xFFFF) | (uint32_t)high << 16);
 }
 
-/* Four weights from `at` on as int16: {w0, w2} and {w1, w3}. */
-typedef struct {
-    int32_t even;
-    int32_t odd;
-} kt_merged_quad;
+/* Weights that are merged at a time on their way to another order. */
+enum { KT_MERGED_BLOCK = 64 };
 
-#if KT_DSP
-/* (v * f + 2^15) >> 16 is ((v * 2f >> 16) + 1) >> 1, of 16 bits. */
-static inline uint32_t kt_merged_pair(uint32_t w, uint32_t v, int32_t twice, uint32_t lowest)
-{
-    int32_t low, high;
-    uint32_t sum;
-    __asm__("smulwb %0, %1, %2" : "=r"(low) : "r"(twice), "r"(v));
-    __asm__("smulwt %0, %1, %2" : "=r"(high) : "r"(twice), "r"(v));
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(sum) : "r"(low), "r"(high));
-    __asm__("shadd16 %0, %0, %1" : "+r"(sum) : "r"(0x00010001));
-    __asm__("sadd16 %0, %0, %1" : "+r"(sum) : "r"(w));
-    __asm__("ssat16 %0, #8, %0" : "+r"(sum));
-    __asm__("ssub16 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(w) : "r"(sum), "r"(lowest) : "cc");
-    return w;
-}
-
-static inline kt_merged_quad kt_merged_four(kt_merged_channel channel, int32_t at)
-{
-    const uint32_t w = kt_load_word(channel.w + at), v = kt_load_word(channel.v + at);
-    const uint32_t lowest = (uint32_t)kt_merged_halves(channel.lowest, channel.lowest);
-    kt_merged_quad found;
-    found.even = (int32_t)kt_merged_pair(kt_even(w), kt_even(v), 2 * channel.factor, lowest);
-    found.odd = (int32_t)kt_merged_pair(kt_odd(w), kt_odd(v), 2 * channel.factor, lowest);
-    return found;
-}
-
-/* b * 256 + a in each half */
-static inline int32_t kt_merged_both(int32_t a, int32_t b)
-{
-    uint32_t sum;
-    __asm__("sadd16 %0, %1, %2" : "=r"(sum) : "r"(a), "r"(((uint32_t)b & 0x00FF00FF) << 8));
-    return (int32_t)sum;
-}
-
-/* sum + both halves */
-static inline int32_t kt_merged_added(int32_t sum, int32_t halves)
-{
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(halves), "r"(0x00010001));
-    return sum;
-}
-#else
-static inline kt_merged_quad kt_merged_four(kt_merged_channel channel, int32_t at)
-{
-    kt_merged_quad found;
-    found.even = kt_merged_halves(kt_merged(channel, at), kt_merged(channel, at + 2));
-    found.odd = kt_merged_halves(kt_merged(channel, at + 1), kt_merged(channel, at + 3));
-    return found;
-}
-
-static inline int32_t kt_merged_both(int32_t a, int32_t b)
-{
-    const uint32_t first = (uint32_t)a, second = (uint32_t)b << 8;
-    return (int32_t)(((first + (second & 0xFF00)) & 0xFFFF) | ((first & 0xFFFF0000) + (second & 0xFF000000)));
-}
-
-static inline int32_t kt_merged_added(int32_t sum, int32_t halves)
-{
-    return sum + (int16_t)halves + (halves >> 16);
-}
-#endif
+/* The weights [at, at + count) of a convolution's channel; returns their sum. Cores with the DSP extension or Helium have their own. */
+int32_t kt_merged_run(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to);
 
 /* Values of a channel. */
 static inline int32_t kt_merging_size(const kt_merging_params *params)
@@ -202,7 +145,7 @@ static inline kt_merged_channel kt_merged_channel_of(const kt_merging_params *pa
     if (row >= 0) {
         found.v = delta + row * apart;
         found.factor = kt_merging_factor(params, channel, *exponent);
-        while (params->largest != NULL && kt_merging_leaves(params, &found, size, params->largest[channel])) {
+        while (params->largest != NULL && (128 * found.factor + 32768) >> 16 > params->spare[channel] && kt_merging_leaves(params, &found, size, params->largest[channel])) {
             found.factor >>= 1;
         }
     }
