@@ -3,9 +3,6 @@
 #include "merged_quad.h"
 
 #if KT_DSP
-/* Taps whose sums are certain to stay in 16 bits. */
-enum { KT_TAPS_AT_ONCE = 256 };
-
 /* The taps of four channels, and the sums of them. */
 static inline int32_t *quad_taps(const kt_merged_quad *quad, int32_t size, int32_t *stream, int32_t *sums)
 {

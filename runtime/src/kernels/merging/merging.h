@@ -55,6 +55,9 @@ static inline int32_t kt_merged_halves(int32_t low, int32_t high)
 /* Weights that are merged at a time on their way to another order. */
 enum { KT_MERGED_BLOCK = 64 };
 
+/* Taps of a depthwise layer whose weights have a sum that is certain to stay in 16 bits. */
+enum { KT_TAPS_AT_ONCE = 256 };
+
 /* The weights [at, at + count) of a convolution's channel; returns their sum. Cores with the DSP extension or Helium have their own. */
 int32_t kt_merged_run(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to);
 
@@ -131,6 +134,12 @@ static inline int kt_merging_leaves(const kt_merging_params *params, const kt_me
     return sum > largest;
 }
 
+/* Whether the sum of a channel's magnitudes stays within its bound however a factor moves its weights. */
+static inline int kt_merging_spares(const kt_merging_params *params, int32_t channel, int32_t factor)
+{
+    return (128 * factor + 32768) >> 16 <= params->spare[channel];
+}
+
 static inline kt_merged_channel kt_merged_channel_of(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent,
                                                      int32_t channel)
 {
@@ -145,7 +154,8 @@ static inline kt_merged_channel kt_merged_channel_of(const kt_merging_params *pa
     if (row >= 0) {
         found.v = delta + row * apart;
         found.factor = kt_merging_factor(params, channel, *exponent);
-        while (params->largest != NULL && (128 * found.factor + 32768) >> 16 > params->spare[channel] && kt_merging_leaves(params, &found, size, params->largest[channel])) {
+        while (params->largest != NULL && !kt_merging_spares(params, channel, found.factor) &&
+               kt_merging_leaves(params, &found, size, params->largest[channel])) {
             found.factor >>= 1;
         }
     }
