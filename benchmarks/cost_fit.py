@@ -16,7 +16,9 @@ import numpy as np
 Row = tuple[int, str, Mapping[str, float], int]
 """A call: number of its network, form of its kernel, work, instructions."""
 FEW = 8
-"""Calls below which a form of a kernel has no terms of its own."""
+"""Calls below which a form of a kernel has no terms of its own, and a kernel only those in `GROWING`."""
+GROWING = ("macs", "results")
+"""What every kernel that multiplies takes more for. So few calls are alike: anything else may fit them, and say nothing of a larger layer."""
 NOTHING = 100
 """Instructions of a call that do not matter: what is fitted is the error over instructions, and of small calls over so many more."""
 PARTS = 5
@@ -52,14 +54,14 @@ def fitted(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             above = above.rpartition(" ")[0]
         if above and (len(mine) < FEW or len(mine) == len(groups[above])):
             continue
-        form = _form(rows, mine)
+        few = len(mine) < FEW and all(rows[place][2]["macs"] > 0 for place in mine)
+        form = _form(rows, mine, GROWING if few else tuple(rows[mine[0]][2]))
         if not above or sum(form.left_out.values()) < sum(found[above].left_out[place] for place in mine):
             found[name] = form
     return {name: found[name].terms for name in sorted(found)}
 
 
-def _form(rows: Sequence[Row], mine: Sequence[int]) -> Form:
-    names = list(rows[mine[0]][2])
+def _form(rows: Sequence[Row], mine: Sequence[int], names: Sequence[str]) -> Form:
     work = np.array([[rows[i][2][name] for name in names] for i in mine])
     counts = np.array([max(rows[i][3], 1) for i in mine], float)
     scale = np.where(work.max(0) > 0, work.max(0), 1.0)
