@@ -7,12 +7,14 @@
 #include "depthwise_input_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
-#include "gradient_pieces.h"
 
 #if !KT_DSP && !KT_VECTOR
 
+#include "gradient_pieces.h"
+
 /* One row of results of one channel. */
-static void kt_row_of_piece(const int32_t *g, const int32_t weights[KT_TAPS * KT_TAPS], int32_t columns, int32_t shift, int32_t channels, int8_t *result)
+static __attribute__((noinline)) void kt_row_of_piece(const int32_t *g, const int32_t weights[KT_TAPS * KT_TAPS], int32_t columns, int32_t shift,
+                                                      int32_t channels, int8_t *result)
 {
     int32_t sums[KT_TAPS];
     for (; columns >= KT_TAPS; columns -= KT_TAPS, g += KT_TAPS) {
@@ -33,19 +35,57 @@ static void kt_row_of_piece(const int32_t *g, const int32_t weights[KT_TAPS * KT
     }
 }
 
-static void kt_frozen_piece(const kt_depthwise_input_gradient_params *params, const void *context, const kt_gradient_piece *piece, int8_t *results)
+/* The results of a piece of one channel, `line` from row to row. */
+static void kt_channel_of_piece(const kt_gradient_piece *piece, int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED],
+                                const int32_t weights[KT_TAPS * KT_TAPS], int32_t shift, int32_t channels, int32_t line, int8_t *result)
 {
-    const int32_t channels = params->window.input[KT_CHANNELS], line = piece->columns * channels;
+    const int32_t columns = piece->columns, lead = piece->from & 1;
+    int32_t row;
+    for (row = 0; row < piece->rows; row++, result += line) {
+        const int8_t *const *met = piece->row + row;
+        if (piece->stride == 1) {
+            kt_row_of_piece(scaled[row], weights, columns, shift, channels, result);
+        } else if (met[1] != NULL || (met[0] == NULL && met[2] == NULL)) { /* no gradients are a row of zeros */
+            kt_strided_row(scaled[row + 1], weights + KT_TAPS, lead, columns, shift, channels, result);
+        } else {
+            kt_strided_row_between(scaled[row], weights, lead, columns, shift, channels, result);
+        }
+    }
+}
+
+/* A piece, channel by channel. */
+static void kt_compute_piece(const kt_depthwise_input_gradient_params *params, const int8_t *g, kt_gradient_piece *piece, int8_t *dx, int8_t *scratch)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS], line = piece->columns * channels;
     int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED];
     int32_t weights[KT_TAPS * KT_TAPS];
     int32_t c, row;
-    (void)context;
     memset(scaled, 0, sizeof scaled);
+    kt_place_rows(window, g, piece);
     for (c = 0; c < channels; c++) {
         kt_turn_taps(params->weights + c, channels, weights);
         kt_scale_piece(piece, channels, c, params->prescale[c], params->prescale_shift, scaled);
-        for (row = 0; row < piece->rows; row++) {
-            kt_row_of_piece(scaled[row], weights, piece->columns, params->shift - 1, channels, results + row * line + c);
+        kt_channel_of_piece(piece, scaled, weights, params->shift - 1, channels, line, scratch + c);
+    }
+    for (row = 0; row < piece->rows; row++) {
+        memcpy(dx + ((piece->y + row) * window->input[KT_X] + piece->x) * channels, scratch + row * line, (size_t)line);
+    }
+}
+
+/* Narrow images: two whole rows at a time; others: pieces of a row. */
+static void kt_compute_pieces(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+{
+    const kt_window *const window = &params->window;
+    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
+    const int32_t direction = kt_direction(g, dx);
+    const int32_t step = width <= 8 ? 2 : 1, pieces = (width + KT_DEPTHWISE_COLUMNS - 1) / KT_DEPTHWISE_COLUMNS;
+    int32_t y, i;
+    for (y = direction > 0 ? 0 : (height - 1) / step * step; kt_within(y, height); y += direction * step) {
+        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
+            const int32_t x = i * width / pieces;
+            kt_gradient_piece piece = {y, kt_minimum(step, height - y), x, (i + 1) * width / pieces - x, {NULL}, 0, 0, 0};
+            kt_compute_piece(params, g, &piece, dx, scratch);
         }
     }
 }
@@ -54,7 +94,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
                                     int8_t *dx, void *scratch)
 {
     if (!KT_SMALL_DSP && kt_has_pieces(params)) {
-        kt_compute_pieces(params, g, NULL, dx, scratch, kt_frozen_piece);
+        kt_compute_pieces(params, g, dx, scratch);
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }

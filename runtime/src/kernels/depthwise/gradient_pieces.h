@@ -32,19 +32,20 @@ static inline void kt_place_rows(const kt_window *window, const int8_t *g, kt_gr
     }
 }
 
-/* G' of one channel, 0 where there is none; `scaled` holds zeros elsewhere, or what was scaled there before. */
-static inline void kt_scale_piece(const kt_gradient_piece *piece, int32_t channels, int32_t c, int32_t m, int32_t shift,
-                           int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED])
+/* G' of one channel, 0 where there is none; `scaled` holds zeros elsewhere, or what was scaled there before. Gradients lie side by side there. */
+static __attribute__((noinline)) void kt_scale_piece(const kt_gradient_piece *piece, int32_t channels, int32_t c, int32_t m, int32_t shift,
+                                                     int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED])
 {
-    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1)), step = piece->stride, rows = piece->rows + KT_TAPS - 1;
+    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1)), rows = piece->rows + KT_TAPS - 1;
+    const int32_t count = (piece->end - piece->from + piece->stride - 1) / piece->stride;
     int32_t row;
     for (row = 0; row < rows; row++) {
         if (piece->row[row] != NULL) {
             const int8_t *gradient = piece->row[row] + c;
-            int32_t *value = scaled[row] + piece->from;
-            int32_t *const end = scaled[row] + piece->end;
-            for (; value < end; value += step, gradient += channels) {
-                *value = (*gradient * m + half) >> shift;
+            int32_t *value = scaled[row] + piece->from / piece->stride;
+            int32_t *const end = value + count;
+            for (; value < end; gradient += channels) {
+                *value++ = (*gradient * m + half) >> shift;
             }
         }
     }
@@ -102,19 +103,61 @@ KT_INLINE void kt_two_of_piece(const int32_t *row, const int32_t weights[KT_TAPS
     sums[1] = second;
 }
 
-/* All channels of a piece. */
-typedef void kt_piece_kernel(const kt_depthwise_input_gradient_params *params, const void *context, const kt_gradient_piece *piece, int8_t *results);
-
-static inline void kt_compute_piece(const kt_depthwise_input_gradient_params *params, const int8_t *g, const void *context, kt_gradient_piece *piece,
-                                    int8_t *dx, int8_t *scratch, kt_piece_kernel *kernel)
+/* Two neighbouring results at stride 2, of the gradient in front of both and the one between them; weights: of three taps in a row, from the last to
+ * the first. */
+KT_INLINE int32_t kt_even_result(int32_t before, int32_t between, const int32_t *weights)
 {
-    const kt_window *const window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS], line = piece->columns * channels;
-    int32_t row;
-    kt_place_rows(window, g, piece);
-    kernel(params, context, piece, scratch);
-    for (row = 0; row < piece->rows; row++) {
-        memcpy(dx + ((piece->y + row) * window->input[KT_X] + piece->x) * channels, scratch + row * line, (size_t)line);
+    return before * weights[0] + between * weights[2];
+}
+
+KT_INLINE int32_t kt_odd_result(int32_t between, const int32_t *weights)
+{
+    return between * weights[1];
+}
+
+/* A row of results at stride 2 that meets one row of gradients; lead: whether the first result is an odd one. */
+static __attribute__((noinline)) void kt_strided_row(const int32_t *value, const int32_t *weights, int32_t lead, int32_t columns, int32_t shift,
+                                                     int32_t channels, int8_t *result)
+{
+    int32_t before = *value++;
+    if (lead) {
+        *result = kt_piece_result(kt_odd_result(before, weights), shift);
+        result += channels;
+        columns--;
+    }
+    for (; columns > 0; columns -= 2) {
+        const int32_t between = *value++;
+        *result = kt_piece_result(kt_even_result(before, between, weights), shift);
+        result += channels;
+        if (columns > 1) {
+            *result = kt_piece_result(kt_odd_result(between, weights), shift);
+            result += channels;
+        }
+        before = between;
+    }
+}
+
+/* One that meets two, the second of which the first row of taps meets. */
+static __attribute__((noinline)) void kt_strided_row_between(const int32_t *value, const int32_t *weights, int32_t lead, int32_t columns, int32_t shift,
+                                                             int32_t channels, int8_t *result)
+{
+    const int32_t *const behind = weights + KT_TAPS * (KT_TAPS - 1);
+    int32_t before = value[0], before_behind = value[2 * KT_SCALED];
+    if (lead) {
+        *result = kt_piece_result(kt_odd_result(before, weights) + kt_odd_result(before_behind, behind), shift);
+        result += channels;
+        columns--;
+    }
+    for (value++; columns > 0; columns -= 2, value++) {
+        const int32_t between = value[0], between_behind = value[2 * KT_SCALED];
+        *result = kt_piece_result(kt_even_result(before, between, weights) + kt_even_result(before_behind, between_behind, behind), shift);
+        result += channels;
+        if (columns > 1) {
+            *result = kt_piece_result(kt_odd_result(between, weights) + kt_odd_result(between_behind, behind), shift);
+            result += channels;
+        }
+        before = between;
+        before_behind = between_behind;
     }
 }
 
@@ -124,24 +167,6 @@ static inline void kt_turn_taps(const int8_t *weights, int32_t step, int32_t tap
     int32_t i;
     for (i = KT_TAPS * KT_TAPS - 1; i >= 0; i--, weights += step) {
         taps[i] = *weights;
-    }
-}
-
-/* Narrow images: two whole rows at a time; others: pieces of a row. */
-static inline void kt_compute_pieces(const kt_depthwise_input_gradient_params *params, const int8_t *g, const void *context, int8_t *dx,
-                                     int8_t *scratch, kt_piece_kernel *kernel)
-{
-    const kt_window *const window = &params->window;
-    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
-    const int32_t direction = kt_direction(g, dx);
-    const int32_t step = width <= 8 ? 2 : 1, pieces = (width + KT_DEPTHWISE_COLUMNS - 1) / KT_DEPTHWISE_COLUMNS;
-    int32_t y, i;
-    for (y = direction > 0 ? 0 : (height - 1) / step * step; kt_within(y, height); y += direction * step) {
-        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
-            const int32_t x = i * width / pieces;
-            kt_gradient_piece piece = {y, kt_minimum(step, height - y), x, (i + 1) * width / pieces - x, {NULL}, 0, 0, 0};
-            kt_compute_piece(params, g, context, &piece, dx, scratch, kernel);
-        }
     }
 }
 
