@@ -20,10 +20,7 @@ static inline void quad_rows(const kt_merged_quad *quad, int32_t *stream, int32_
         sums_even = kt_add_even(kt_add_even(kt_add_even(sums_even, w0), w1), w2);
         sums_odd = kt_add_odd(kt_add_odd(kt_add_odd(sums_odd, w0), w1), w2);
     }
-    sums[0] = (int16_t)sums_even;
-    sums[1] = (int16_t)sums_odd;
-    sums[2] = (int32_t)sums_even >> 16;
-    sums[3] = (int32_t)sums_odd >> 16;
+    kt_merged_quad_sums(sums_even, sums_odd, sums);
 }
 #endif
 

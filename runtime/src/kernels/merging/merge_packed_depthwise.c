@@ -16,10 +16,7 @@ static inline int32_t *quad_taps(const kt_merged_quad *quad, int32_t size, int32
         even = kt_add_halves(even, of_even);
         odd = kt_add_halves(odd, of_odd);
     }
-    sums[0] = (int16_t)even;
-    sums[1] = (int16_t)odd;
-    sums[2] = (int32_t)even >> 16;
-    sums[3] = (int32_t)odd >> 16;
+    kt_merged_quad_sums(even, odd, sums);
     return stream;
 }
 #endif

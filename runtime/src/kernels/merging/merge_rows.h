@@ -3,7 +3,7 @@
 #define KT_MERGE_ROWS_H
 
 #include "kt/numerics.h"
-#include "merging.h"
+#include "merged_quad.h"
 
 /* The weights of a depthwise layer's channel; returns their sum. */
 static inline int32_t kt_merge_column(const kt_merging_params *params, kt_merged_channel channel, int32_t size, int8_t *to)
@@ -19,10 +19,12 @@ static inline int32_t kt_merge_column(const kt_merging_params *params, kt_merged
     return sum;
 }
 
-#if KT_MVE
+#if KT_DSP
 /* Channels that are taken together. */
-enum { KT_MERGED_CHANNELS = 8 };
+enum { KT_MERGED_CHANNELS = KT_MVE ? 8 : 4 };
+#endif
 
+#if KT_MVE
 /* Factors and rows of `count` channels from `channel` on. Returns 0 where a factor may reach KT_SHORT_FACTOR. */
 static inline int kt_short_factors(const kt_merging_params *params, int32_t exponent, int32_t channel, int32_t count, int16_t *factors, int16_t *rows)
 {
@@ -106,6 +108,36 @@ static inline int32_t kt_merge_channels(const kt_merging_params *params, const i
 }
 #endif
 
+#if KT_DSP && !KT_MVE
+/* The weights of up to four channels from `channel` on; returns how many it has done: none but of a depthwise layer, where a factor is not too large
+ * and not too many taps are summed. */
+static inline int32_t kt_merge_channels(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t channel, int32_t size,
+                                        int8_t *weights, int32_t *offset_sums)
+{
+    uint32_t even = 0, odd = 0;
+    int32_t sums[KT_MERGED_CHANNELS];
+    int32_t tap;
+    kt_merged_quad quad;
+    if (!params->by_column || size > KT_TAPS_AT_ONCE || channel + KT_MERGED_CHANNELS > params->channels ||
+        !kt_merged_quad_of(params, delta, exponent, channel, &quad)) {
+        return 0;
+    }
+    for (tap = 0; tap < size; tap++) {
+        const uint32_t w = kt_merged_taps(&quad, tap);
+        kt_store_word(weights + tap * params->channels + channel, w);
+        even = kt_add_even(even, w);
+        odd = kt_add_odd(odd, w);
+    }
+    if (offset_sums != NULL) {
+        kt_merged_quad_sums(even, odd, sums);
+        for (tap = 0; tap < KT_MERGED_CHANNELS; tap++) {
+            offset_sums[channel + tap] = params->offset * sums[tap];
+        }
+    }
+    return KT_MERGED_CHANNELS;
+}
+#endif
+
 /* offset_sums: NULL, or [channels]. */
 static inline void kt_merge_rows(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int8_t *weights,
                                  int32_t *offset_sums)
@@ -115,7 +147,7 @@ static inline void kt_merge_rows(const kt_merging_params *params, const int8_t *
     while (c < params->channels) {
         kt_merged_channel channel;
         int32_t sum;
-#if KT_MVE
+#if KT_DSP
         const int32_t done = c % KT_MERGED_CHANNELS == 0 ? kt_merge_channels(params, delta, exponent, c, size, weights, offset_sums) : 0;
         if (done > 0) {
             c += done;

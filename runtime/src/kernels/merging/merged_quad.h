@@ -60,6 +60,15 @@ static inline uint32_t kt_merged_taps(const kt_merged_quad *quad, int32_t tap)
     return (uint32_t)__qadd8((int8x4_t)v, (int8x4_t)kt_four(quad->taken));
 }
 
+/* Sums of each channel, of {first, third} and {second, fourth}. */
+static inline void kt_merged_quad_sums(uint32_t even, uint32_t odd, int32_t *sums)
+{
+    sums[0] = (int16_t)even;
+    sums[1] = (int16_t)odd;
+    sums[2] = (int32_t)even >> 16;
+    sums[3] = (int32_t)odd >> 16;
+}
+
 #endif
 
 #endif
