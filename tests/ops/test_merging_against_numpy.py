@@ -21,6 +21,10 @@ from kiloc.ops.fast.merge_weights import EPILOGUE, merge_weights
 __all__ = ["library"]
 
 
+TIES = (2**15 - 1, 2**15, 2**15 + 1, 2**14, 2**13 - 1)
+"""Factors with which a code of 1, 2 or 4 lies at a tie or next to one, on both sides of the limit of 16 bits."""
+
+
 def case(r: Rng, layout: str) -> Case:
     depthwise = "depthwise" in layout or layout == "banded_gradient" or (layout in ("plain", "offsets") and r.random() < 0.4)
     three = layout.startswith("banded")
@@ -32,9 +36,10 @@ def case(r: Rng, layout: str) -> Case:
     bounded = layout in ("plain", "offsets", "packed", "triple", "triple_gradient") and not depthwise and r.random() < 0.3
     weights = int8(r, *shape) if r.random() < 0.2 else codes(r, *shape)
     weights = (weights.astype(np.int32) // 8).astype(np.int8) if bounded else weights
-    scales = [scale(r, -12, -4) if r.random() < 0.95 else 1e-30 for _ in range(channels)]
+    exponent, short = pick(r, -24, -14, -12, *range(-12, 0), 8), r.random() < 0.25
+    scales = [2.0 ** (16 + exponent) / pick(r, *TIES) if short else scale(r, -12, -4) if r.random() < 0.95 else 1e-30 for _ in range(channels)]
     types = {"weights": TensorType(shape, "int8", Quantization(tuple(scales) if channels > 1 else (scales[0],), 0, axis))}
-    arrays: dict[str, Any] = {"weights": weights, EXPONENT: one(pick(r, -24, -14, -12, *range(-12, 0), 8))}
+    arrays: dict[str, Any] = {"weights": weights, EXPONENT: one(exponent)}
     types[EXPONENT], trained = TensorType((1,), "int8"), channels
     if r.random() < 0.5:
         has = r.random(channels) < 0.4
@@ -43,7 +48,8 @@ def case(r: Rng, layout: str) -> Case:
         types[ROWS] = TensorType((channels,), "int16")
         arrays[ROWS] = np.where(has, np.cumsum(has) - 1, -1).astype(np.int16)
     of_delta = tuple(trained if i == axis else n for i, n in enumerate(shape))
-    types[MERGED], arrays[MERGED] = TensorType(of_delta, "int8"), codes(r, *of_delta)
+    types[MERGED] = TensorType(of_delta, "int8")
+    arrays[MERGED] = r.integers(-4, 5, of_delta).astype(np.int8) if short else codes(r, *of_delta)
     if "depthwise" in layout or (layout in ("packed", "triple") and r.random() < 0.7):
         types[EPILOGUE] = TensorType((channels, 3), "int32")
         arrays[EPILOGUE] = r.integers(-(2**31), 2**31, (channels, 3)).astype(np.int32)
@@ -55,8 +61,8 @@ def case(r: Rng, layout: str) -> Case:
 
 
 LAYOUTS: dict[str, int] = {
-    "plain": 20, "offsets": 30, "packed": 30, "triple": 20, "triple_gradient": 6, "banded_depthwise": 6, "packed_depthwise": 12,
-    "triple_depthwise": 10, "packed_gradient": 24, "banded_gradient": 6, "transposed": 8,
+    "plain": 24, "offsets": 30, "packed": 34, "triple": 24, "triple_gradient": 6, "banded_depthwise": 24, "packed_depthwise": 24,
+    "triple_depthwise": 24, "packed_gradient": 24, "banded_gradient": 6, "transposed": 8,
 }  # fmt: skip
 GENERATORS: Generators = {f"merge_{layout}": (partial(case, layout=layout), count) for layout, count in LAYOUTS.items()}
 
@@ -69,7 +75,7 @@ def test_weights_are_made_as_the_compiler_packs_them(library: Library, name: str
 def test_cases_reach_every_limit() -> None:
     """Weights at both ends of their range, halved factors, and untouched channels."""
     seen: set[str] = set()
-    for name in ("merge_plain", "merge_packed"):
+    for name in ("merge_plain", "merge_offsets", "merge_packed"):
         for seed in range(GENERATORS[name][1]):
             found = generated(GENERATORS, name, seed)
             weights, made = found.arrays["weights"].ravel(), found.expected()["result 0"]
