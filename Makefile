@@ -6,7 +6,8 @@
 #   SEED=               the number of a random build, to repeat it
 
 PYTHON ?= python3
-JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# One more than there are processors: many tests wait for a server, an emulator's clock or a disk.
+JOBS   ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
 ARGS   ?=
 MINUTES ?= 10
 SEED   ?=

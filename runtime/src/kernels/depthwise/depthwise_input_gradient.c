@@ -45,7 +45,7 @@ static void kt_channel_of_piece(const kt_gradient_piece *piece, int32_t scaled[K
         const int8_t *const *met = piece->row + row;
         if (piece->stride == 1) {
             kt_row_of_piece(scaled[row], weights, columns, shift, channels, result);
-        } else if (met[1] != NULL || (met[0] == NULL && met[2] == NULL)) { /* no gradients are a row of zeros */
+        } else if (met[1] != NULL) { /* and neither of the others */
             kt_strided_row(scaled[row + 1], weights + KT_TAPS, lead, columns, shift, channels, result);
         } else {
             kt_strided_row_between(scaled[row], weights, lead, columns, shift, channels, result);
