@@ -1,5 +1,9 @@
 /* 3x3 depthwise weights with a merged delta: for each channel three kernel rows as the bytes {w1, w0, w2, w1}, then its requantisation, or 0. */
-#include "merged_quad.h"
+#include "merging.h"
+
+#if KT_DSP
+#include "dsp/merged_quad.h"
+#endif
 
 enum { KT_BAND_WORDS = 6 }; /* of a channel */
 

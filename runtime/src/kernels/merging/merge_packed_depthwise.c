@@ -1,6 +1,10 @@
 /* Depthwise weights with a merged delta, four channels at a time: for each tap those of the first and third one, and of the second and fourth;
  * then their requantisation. Where they are no multiple of four the last four come at the end, some of them again. */
-#include "merged_quad.h"
+#include "merging.h"
+
+#if KT_DSP
+#include "dsp/merged_quad.h"
+#endif
 
 #if KT_DSP
 /* The taps of four channels, and the sums of them. */

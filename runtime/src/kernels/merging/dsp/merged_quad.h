@@ -2,9 +2,7 @@
 #ifndef KT_MERGED_QUAD_H
 #define KT_MERGED_QUAD_H
 
-#include "merging.h"
-
-#if KT_DSP
+#include "../merging.h"
 
 /* w, v: of the first channel and tap; w_step, v_step: from one tap to the next. v_of: of each channel, where they do not lie side by side.
  * even, odd: the factors of the first and third channel, and of the others. taken: 1 where the least weight is -127, else 0. */
@@ -68,7 +66,5 @@ static inline void kt_merged_quad_sums(uint32_t even, uint32_t odd, int32_t *sum
     sums[2] = (int32_t)even >> 16;
     sums[3] = (int32_t)odd >> 16;
 }
-
-#endif
 
 #endif
