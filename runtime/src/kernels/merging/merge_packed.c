@@ -4,52 +4,45 @@
 
 #include <string.h>
 
-/* `fours` times the two words of four values of two channels. */
-static inline void put_fours(const int8_t *a, const int8_t *b, int32_t fours, int32_t *to)
+/* The word of two values of channels a and b; added: to each half. */
+static inline int32_t word_of(const int8_t *a, const int8_t *b, int32_t first, int32_t second, int32_t added)
 {
-    for (; fours > 0; fours--) {
-#if KT_DSP
-        const uint32_t of_a = kt_load_word(a), of_b = kt_load_word(b);
-        to[0] = (int32_t)kt_add_halves(of_b << 8 & UINT32_C(0xFF00FF00), kt_even(of_a));
-        to[2] = (int32_t)kt_add_halves(of_b & UINT32_C(0xFF00FF00), kt_odd(of_a));
-#else
-        to[0] = kt_merged_halves(b[0] * 256 + a[0], b[2] * 256 + a[2]);
-        to[2] = kt_merged_halves(b[1] * 256 + a[1], b[3] * 256 + a[3]);
-#endif
-        a += 4;
-        b += 4;
-        to += 4;
-    }
+    return kt_merged_halves(b[first] * 256 + a[first] + added, b[second] * 256 + a[second] + added);
 }
 
-/* The same with 128 more in every half, whose lower byte then lends nothing to the upper one. */
-static inline void put_exact_fours(const int8_t *a, const int8_t *b, int32_t fours, int32_t *to)
+/* The two words of four values of two channels. With exact, 128 more in every half let its lower byte lend nothing to the upper one. */
+static inline void put_four(const int8_t *a, const int8_t *b, int exact, int32_t *to)
 {
-    for (; fours > 0; fours--) {
 #if KT_DSP
-        const uint32_t of_a = kt_load_word(a) ^ UINT32_C(0x80808080), of_b = kt_load_word(b);
-        to[0] = (int32_t)((of_a & 0x00FF00FF) | (of_b & 0x00FF00FF) << 8);
-        to[2] = (int32_t)((of_a >> 8 & 0x00FF00FF) | (of_b & UINT32_C(0xFF00FF00)));
+    const uint32_t of_a = kt_load_word(a), of_b = kt_load_word(b);
+    const uint32_t even = of_b << 8 & UINT32_C(0xFF00FF00), odd = of_b & UINT32_C(0xFF00FF00), turned = of_a ^ UINT32_C(0x80808080);
+    to[0] = (int32_t)(exact ? (turned & 0x00FF00FF) | even : kt_add_halves(even, kt_even(of_a)));
+    to[2] = (int32_t)(exact ? (turned >> 8 & 0x00FF00FF) | odd : kt_add_halves(odd, kt_odd(of_a)));
 #else
-        to[0] = kt_merged_halves(b[0] * 256 + a[0] + 128, b[2] * 256 + a[2] + 128);
-        to[2] = kt_merged_halves(b[1] * 256 + a[1] + 128, b[3] * 256 + a[3] + 128);
+    to[0] = word_of(a, b, 0, 2, exact ? 128 : 0);
+    to[2] = word_of(a, b, 1, 3, exact ? 128 : 0);
 #endif
+}
+
+/* Those of `count` values, a multiple of four; returns `to` behind them. */
+static inline int32_t *put_fours(const int8_t *a, const int8_t *b, int32_t count, int exact, int32_t *to)
+{
+    for (; count > 0; count -= 4) {
+        put_four(a, b, exact, to);
         a += 4;
         b += 4;
         to += 4;
     }
+    return to;
 }
 
 /* What is left of a run, one to three values: the first beside the third, or of two beside the second; then the second of three. Returns `to` behind
- * them. */
-static inline int32_t *put_rest(const int8_t *a, const int8_t *b, int32_t left, int32_t exact, int32_t *to)
+ * them. Values behind the last are 0. */
+static inline int32_t *put_rest(const int8_t *a, const int8_t *b, int32_t left, int32_t added, int32_t *to)
 {
-    const int32_t added = exact ? 128 : 0;
-    const int32_t first = b[0] * 256 + a[0] + added;
-    const int32_t last = left > 1 ? b[left - 1] * 256 + a[left - 1] + added : added;
-    to[0] = kt_merged_halves(first, last);
+    to[0] = word_of(a, b, 0, left == 3 ? 2 : 1, added);
     if (left == 3) {
-        to[2] = kt_merged_halves(b[1] * 256 + a[1] + added, added);
+        to[2] = word_of(a, b, 1, 3, added);
         return to + 4;
     }
     return to + 2;
@@ -62,7 +55,7 @@ static inline void two_channels(const kt_merging_params *params, const kt_merged
     const int32_t line = params->dilated ? params->depth : params->kernel[1] * params->depth;
     const int32_t run = (line & 3) == 0 ? size : line; /* lines of whole fours are one run */
     int8_t block[2][KT_MERGED_BLOCK];
-    int32_t at, i, count, left = run;
+    int32_t at, count, whole, left = run;
     fold[0] = 0;
     fold[1] = 0;
     if (b == NULL) {
@@ -74,15 +67,12 @@ static inline void two_channels(const kt_merging_params *params, const kt_merged
         if (b != NULL) {
             fold[1] += kt_merged_run(b, at, count, block[1]);
         }
-        i = count & ~3;
-        if (params->exact) {
-            put_exact_fours(block[0], block[1], i / 4, to);
-        } else {
-            put_fours(block[0], block[1], i / 4, to);
-        }
-        to += i;
-        if (i < count) {
-            to = put_rest(block[0] + i, block[1] + i, count - i, params->exact, to);
+        whole = count & ~3;
+        to = params->exact ? put_fours(block[0], block[1], whole, 1, to) : put_fours(block[0], block[1], whole, 0, to);
+        if (whole < count) {
+            memset(block[0] + count, 0, (size_t)(whole + 4 - count));
+            memset(block[1] + count, 0, (size_t)(whole + 4 - count));
+            to = put_rest(block[0] + whole, block[1] + whole, count - whole, params->exact ? 128 : 0, to);
         }
         left = left == count ? run : left - count;
     }

@@ -58,7 +58,21 @@ enum { KT_MERGED_BLOCK = 64 };
 /* Taps of a depthwise layer whose weights have a sum that is certain to stay in 16 bits. */
 enum { KT_TAPS_AT_ONCE = 256 };
 
-/* The weights [at, at + count) of a convolution's channel; returns their sum. Cores with the DSP extension or Helium have their own. */
+/* The weights [at, at + count) of a convolution's channel, one by one; returns their sum. */
+static inline int32_t kt_merged_singles(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to)
+{
+    const int8_t *w = channel->w + at, *v = channel->v + at;
+    const int32_t factor = channel->factor, lowest = channel->lowest;
+    int32_t sum = 0, i;
+    for (i = 0; i < count; i++) {
+        const int32_t value = kt_merged_value(w[i], v[i], factor, lowest);
+        to[i] = (int8_t)value;
+        sum += value;
+    }
+    return sum;
+}
+
+/* The same, several at once on cores with the DSP extension or Helium where the factor is below KT_SHORT_FACTOR. */
 int32_t kt_merged_run(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to);
 
 /* Values of a channel. */

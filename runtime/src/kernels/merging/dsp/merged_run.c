@@ -51,19 +51,13 @@ static inline int32_t four_at_once(const kt_merged_channel *channel, int32_t at,
 
 int32_t kt_merged_run(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to)
 {
-    int32_t sum = 0, i = 0;
 #ifdef __OPTIMIZE__
     if (channel->factor < KT_SHORT_FACTOR && count >= 4) {
-        i = count & ~3;
-        sum = four_at_once(channel, at, i / 4, to);
+        const int32_t whole = count & ~3, sum = four_at_once(channel, at, whole / 4, to);
+        return sum + kt_merged_singles(channel, at + whole, count - whole, to + whole);
     }
 #endif
-    for (; i < count; i++) {
-        const int32_t value = kt_merged(*channel, at + i);
-        to[i] = (int8_t)value;
-        sum += value;
-    }
-    return sum;
+    return kt_merged_singles(channel, at, count, to);
 }
 
 #endif

@@ -26,35 +26,12 @@ static inline int32_t eight_at_once(const int8_t *w, const int8_t *v, const kt_m
     return sum;
 }
 
-static inline int32_t four_at_once(const int8_t *w, const int8_t *v, const kt_merged_channel *channel, int32_t count, int8_t *to)
-{
-    int32_t sum = 0;
-    __asm__ volatile("wlstp.32 lr, %[count], 2f\n"
-                     "1:\n\t"
-                     "vldrb.s32 q0, [%[v]], #4\n\t"
-                     "vmul.i32 q0, q0, %[factor]\n\t"
-                     "vldrb.s32 q1, [%[w]], #4\n\t"
-                     "vrshr.s32 q0, q0, #16\n\t"
-                     "vadd.i32 q0, q0, q1\n\t"
-                     "vmin.s32 q0, q0, %q[highest]\n\t"
-                     "vmax.s32 q0, q0, %q[lowest]\n\t"
-                     "vaddva.s32 %[sum], q0\n\t"
-                     "vstrb.32 q0, [%[to]], #4\n\t"
-                     "letp lr, 1b\n"
-                     "2:\n"
-                     : [v] "+l"(v), [w] "+l"(w), [to] "+l"(to), [sum] "+Te"(sum)
-                     : [count] "r"(count), [factor] "r"(channel->factor), [highest] "w"(vdupq_n_s32(127)), [lowest] "w"(vdupq_n_s32(channel->lowest))
-                     : "lr", "q0", "q1", "memory");
-    return sum;
-}
-
 int32_t kt_merged_run(const kt_merged_channel *channel, int32_t at, int32_t count, int8_t *to)
 {
-    const int8_t *w = channel->w + at, *v = channel->v + at;
     if (channel->factor < KT_SHORT_FACTOR) {
-        return eight_at_once(w, v, channel, count, to);
+        return eight_at_once(channel->w + at, channel->v + at, channel, count, to);
     }
-    return four_at_once(w, v, channel, count, to);
+    return kt_merged_singles(channel, at, count, to);
 }
 
 #endif
