@@ -22,7 +22,7 @@ from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast import _winograd as winograd
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.packed import PackedLinear, packed, packed_on_stack, winograd_packed, with_packed_delta
-from kiloc.ops.fast.packed_depthwise import band_rows, packed_depthwise
+from kiloc.ops.fast.packed_depthwise import TILE_ROWS, PackedDepthwise, band_rows, packed_depthwise
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.fully_connected import FullyConnected
@@ -234,6 +234,32 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
+def tiled_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
+    """A depthwise layer that goes by tiles: of any window from two rows and columns on, with a stride of 1 or 2 on each axis, any border, and any
+    number of channels. What cannot be proved is drawn again."""
+    for _ in range(1000):
+        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(2, 12))))
+        stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1))
+        edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
+        window = Window(kernel, stride, (edge[0], edge[1], edge[2], edge[3]))
+        if stride == (1, 1) and r.random() < 0.5:  # as large as the image: in place
+            window = replace(window, pad=(kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
+        size = tuple(max(k - a - b, 1) + int(r.integers(0, 16)) for k, a, b in zip(kernel, window.pad[:2], window.pad[2:], strict=True))
+        channels = 4 * int(r.integers(1, 5)) if gain else int(r.integers(1, 14))
+        case = sized(r, "depthwise", channels, channels, window, size)  # type: ignore[arg-type]
+        np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
+        case = in_form(replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}), r, relu)
+        case = replace(case, arrays={o: case.arrays[o] for o in case.types})
+        case = with_gain(with_dead_channels(case, r), r, channels) if gain else case
+        try:
+            found, _ = repacked(case, partial(packed_depthwise, pick(r, *TILE_ROWS)), bool(r.random() < 0.4))
+        except NotProved:
+            continue
+        if isinstance(found.op, PackedDepthwise) and found.op.tiled:
+            return found
+    raise AssertionError("no case")
+
+
 def layer_of_any_size(r: Rng, kind: str, relu: bool) -> Case:
     """kind "parts": a convolution whose windows are multiplied in parts; "rest": a depthwise layer whose channels are no multiple of four;
     "zeros": one that is computed as a convolution; "pairs": a depthwise layer whose neighbours share taps, along a column or a row. What cannot be
@@ -294,6 +320,8 @@ GENERATORS = {
     "winograd": (partial(winograd_layer, relu=False), 30),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
+    **{f"tiled_depthwise{'_relu' if relu else ''}": (partial(tiled_layer, relu=relu), 60) for relu in (False, True)},
+    **{f"tiled_depthwise{'_relu' if relu else ''}_gain": (partial(tiled_layer, relu=relu, gain=True), 24) for relu in (False, True)},
     **{
         f"packed_{kind}{'_relu' if relu else ''}": (partial(layer_of_any_size, kind=kind, relu=relu), 12)
         for kind in ("parts", "rest", "zeros", "pairs")

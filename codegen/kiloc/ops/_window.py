@@ -41,6 +41,12 @@ class Window:
     def pointwise(self) -> bool:
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0, 0, 0)
 
+    @property
+    def keeps_size(self) -> bool:
+        """Whether the result has as many rows and columns as the image, of which none is left out."""
+        extent = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
+        return self.stride == (1, 1) and min(self.pad) >= 0 and [self.pad[0] + self.pad[2], self.pad[1] + self.pad[3]] == extent
+
     def taps(self, out: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
         """(ky, kx, rows, columns) of the padded input that each kernel position meets."""
         found = []

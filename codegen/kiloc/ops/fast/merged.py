@@ -131,7 +131,7 @@ def layout_of(op: Op, inputs: Mapping[str, str]) -> tuple[str, int]:
     if isinstance(op, TripleDepthwise):
         return "triple_depthwise", 3
     if isinstance(op, PackedDepthwise):
-        return "banded_depthwise" if op.rows else "packed_depthwise", 3
+        return "banded_depthwise" if op.banded else "packed_depthwise", 3
     if isinstance(op, PackedDepthwiseInputGradient):
         return "banded_gradient", 3
     if isinstance(op, LinearInputGradient):

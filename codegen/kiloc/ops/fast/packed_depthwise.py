@@ -28,6 +28,15 @@ BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
 MOST_EXPANDED = 8
 """Input channels of a depthwise layer that may be computed as a convolution."""
 
+TILE_ROWS = (8, 4, 2)
+"""Of a band that goes by tiles of two by two results, likewise."""
+
+MOST_TILED = 128
+"""Rows or columns of a window that goes so: fewer."""
+
+FEWEST_TILED = 12
+"""Results of a channel for which the weights of its tiles are worth making."""
+
 COLUMN_PAIR = 96
 STRIDED_COLUMN_PAIR = 80
 """Bytes of two columns of four channels of a band: six or five rows of int16."""
@@ -38,7 +47,8 @@ STRIDED_COLUMN_PAIR = 80
 class PackedDepthwise(Op):
     """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
 
-    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. rows: of a band; 0: position by position.
+    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. rows: of a band; 0: position by position. Bands of
+    3x3 windows have a kernel of their own, others go by tiles of two by two results.
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
@@ -56,6 +66,15 @@ class PackedDepthwise(Op):
     def window(self) -> Window:
         return self.layer.window
 
+    @property
+    def banded(self) -> bool:
+        """Whether its bands are those of 3x3 windows, with a stream of their own."""
+        return self.rows > 0 and is_banded(self.layer, self.weights.shape[3])
+
+    @property
+    def tiled(self) -> bool:
+        return self.rows > 0 and not self.banded
+
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
         operands = {"x": t.type("x"), "weights": self.weights, "bias": TensorType((self.weights.shape[3],), "int32")}
@@ -68,7 +87,7 @@ class PackedDepthwise(Op):
     def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Weights [channels, taps] and requantisation [channels, 3]."""
         channels = self.weights.shape[3]
-        if self.rows:
+        if self.banded:
             return banded_weights(e.array("stream"), channels)
         order = quads(channels)
         weights, epilogue = packed_weights(e.array("stream"), len(order))
@@ -93,14 +112,21 @@ class PackedDepthwise(Op):
 
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
-        """Bands keep the last row that they overwrite for the next one: enough where the window reaches one row up and down."""
-        return "x" if self.rows and self.window.stride == (1, 1) and self.window.pad == (1, 1, 1, 1) else None
+        """Bands keep the rows that they overwrite for the next one: of 3x3 windows in vectors one row."""
+        return "x" if (self.banded and self.window.pad == (1, 1, 1, 1) or self.tiled) and self.window.keeps_size else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
         return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
+
+    def tile_scratch(self, t: NodeTypes) -> int:
+        """Bytes of the weights of four channels and of the buffer of a band that goes by tiles."""
+        w = self.window
+        pairs = -(-(w.kernel[1] + w.stride[1]) // 2)
+        columns = (-(-t.result().shape[2] // 2) - 1) * w.stride[1] + pairs
+        return 32 * pairs * w.kernel[0] + 16 * columns * ((self.rows - 1) * w.stride[0] + w.kernel[0])
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
@@ -115,14 +141,17 @@ class PackedDepthwise(Op):
         gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         scratch = 4 * packing.padded(self.weights.shape[3]) * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
-        if self.rows:
+        if self.tiled:
+            scratch += self.tile_scratch(t)
+            name, source = "tiled_depthwise", "tiled_depthwise"
+        if self.banded:
             strided = "_strided" if self.window.stride == (2, 2) else ""
             pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
             scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs + (scratch if gain else 0)
             scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
             name, source, needs = f"banded_depthwise{strided}", "banded_depthwise", ["product/band.c"]
         if gain:
-            name, source = f"{name}_scaled", f"{source}_scaled"
+            name, source = f"{name}_scaled", source if self.tiled else f"{source}_scaled"
         name += "_relu" if self.relu else ""
         operands = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *gain)
         arguments = (*operands, Argument(n.outputs[0]), Scratch() if scratch else "NULL")
@@ -131,8 +160,17 @@ class PackedDepthwise(Op):
         )
 
 
+def is_banded(layer: DepthwiseConv2D, channels: int) -> bool:
+    """Whether bands of a layer are those of 3x3 windows."""
+    window = layer.window
+    return window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in BAND_ROWS and channels % packing.QUAD == 0
+
+
 def quads(channels: int) -> list[int]:
-    """Channels in fours, as the stream has them: where they are no multiple of four it ends with the last four, some of them for the second time."""
+    """Channels in fours, as the stream has them: where they are no multiple of four it ends with the last four, some of them for the second time; of
+    fewer than four it repeats the last."""
+    if channels < packing.QUAD:
+        return [min(c, channels - 1) for c in range(packing.QUAD)]
     whole = channels - channels % packing.QUAD
     return [*range(whole), *(range(channels - packing.QUAD, channels) if whole < channels else ())]
 
@@ -169,9 +207,16 @@ def banded_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[
 
 def band_rows(node: Node) -> tuple[int, ...]:
     """Rows of a band that the layer's window allows, most first."""
-    window = node.op.window  # type: ignore[attr-defined]
-    small = window.kernel == (3, 3) and window.dilation == (1, 1)
-    return BAND_ROWS.get(window.stride, ()) if small else ()
+    layer = node.op
+    assert isinstance(layer, DepthwiseConv2D)
+    if is_banded(layer, packing.QUAD):
+        return BAND_ROWS[layer.window.stride]
+    return TILE_ROWS if goes_by_tiles(layer.window) else ()
+
+
+def goes_by_tiles(window: Window) -> bool:
+    """Whether two by two results share what they read. Windows of one row or column share taps with one neighbour (packed_depthwise.h)."""
+    return max(window.stride) <= 2 and window.dilation == (1, 1) and min(window.kernel) > 1 and max(window.kernel) < MOST_TILED
 
 
 def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
@@ -179,11 +224,14 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
     channels = t.type("x").shape[3]
-    if layer.multiplier_of_depth(t) != 1 or channels < packing.QUAD:
+    if layer.multiplier_of_depth(t) != 1 or channels < packing.QUAD and not rows:
         return as_convolution(packed if rows else packed_on_stack, node, t, values)
-    if channels % packing.QUAD and (rows or t.has("gain")):
-        if t.has("gain"):
-            raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
+    if channels % packing.QUAD and t.has("gain"):
+        raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
+    if channels < packing.QUAD and t.has(MERGED):
+        raise packing.NotProved(f"fewer than {packing.QUAD} channels, and trained weights")
+    height, width = t.result().shape[1:3]
+    if height * width < FEWEST_TILED and channels >= packing.QUAD and not is_banded(layer, channels):
         rows = 0
     constant = values[node.inputs["weights"]].data
     assert constant is not None
@@ -192,9 +240,9 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
-    stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])
+    stream = banded_stream(weights, start.words[:channels]) if op.banded else stream_of(weights[quads(channels)], start.words[quads(channels)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])
-    slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD else ""
+    slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD and not rows else ""
     return replace(node, op=op, inputs=inputs), added, slow
 
 

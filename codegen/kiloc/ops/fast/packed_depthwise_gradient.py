@@ -98,7 +98,7 @@ def packed_depthwise_gradient(
         return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
-    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.rows:
+    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.banded:
         value = forward[1]
     else:
         stream = banded_stream(constant.astype(np.int64).reshape(9, channels).T, np.zeros((channels, packing.EPILOGUE), np.int64))

@@ -46,10 +46,7 @@ class TripleDepthwise(PackedDepthwise):
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
         """A channel is read before it is written, in bands but for the rows that the next one reads again, which are kept."""
-        w = self.window
-        extent = [(k - 1) * d for k, d in zip(w.kernel, w.dilation, strict=True)]
-        same = w.stride == (1, 1) and min(w.pad) >= 0 and [w.pad[0] + w.pad[2], w.pad[1] + w.pad[3]] == extent
-        return "x" if same else None
+        return "x" if self.window.keeps_size else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:

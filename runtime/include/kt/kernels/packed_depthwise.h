@@ -9,10 +9,11 @@
 extern "C" {
 #endif
 
-/* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
+/* Packed depthwise layers: depth multiplier 1. The rest as kt_packed_conv2d_params.
  *
  * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
- *                     pairs, then 4 x {multiplier, addend, shift}
+ *                     pairs, then 4 x {multiplier, addend, shift}. Where channels are no multiple of 4, the last four stand at its end, some for
+ *                     the second time; of fewer than four it has four, of which the others are not read
  * rows                of a band, for the kernels that work so; see there
  * scratch             with `fold` 4 bytes a channel */
 typedef struct {
@@ -30,6 +31,14 @@ void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const
 void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                             void *scratch);
 
+/* The same, two by two results at a time, of windows of 2 to 127 rows and columns without dilation, a stride of 1 or 2 on each axis, and any number of
+ * channels. rows: of a band, even.
+ * scratch: with `fold` 4 bytes a channel; then 32 * P * kernel rows, where P = ceil((kernel columns + stride) / 2); then
+ * 16 * ((ceil(result width / 2) - 1) * stride + P) * ((rows - 1) * stride + kernel rows). The result may lie behind x by whole bands, or in place on x
+ * where it is as large. */
+void kt_tiled_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+void kt_tiled_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+
 /* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
  * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
  * rows: of a band, 4 or 2, strided 2 or 1. scratch: 96 * (ceil(result width / 2) + 1) bytes, strided 80 * (2 *
@@ -44,12 +53,16 @@ void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *param
 void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                     int8_t *y, void *scratch);
 
-/* The same with a gain, kt_depthwise_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: of the first two 16 bytes a
- * channel, of the others so much more. fold is given, also where the bias is frozen. */
+/* The same with a gain, kt_depthwise_conv2d_scaled_s8, of channels that are a multiple of 4: the stream holds the requantisation of a gain of 1.
+ * scratch: of the first two 16 bytes a channel, of the others so much more, and none for `fold`, which is given, also where the bias is frozen. */
 void kt_packed_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                         const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_packed_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                    const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_tiled_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                       const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_tiled_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                  const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_banded_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                         const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_banded_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,

@@ -7,7 +7,22 @@
 #include "../packed_convolution/packed_gain.h"
 #include "../window.h"
 
-/* Sums of four channels. */
+/* What the sums start from; scratch: of [channels], for a trained bias. */
+KT_INLINE const int32_t *kt_depthwise_starts(const kt_packed_depthwise_params *params, const int32_t *bias, int32_t *scratch)
+{
+    return kt_packed_bias(bias, params->fold, params->bias_limit, params->window.input[KT_CHANNELS], scratch);
+}
+
+/* The same with their requantisation, of a layer with gains (packed_gain.h). */
+static inline void kt_depthwise_gained(const kt_packed_depthwise_params *params, const int32_t *bias, const int8_t *gain,
+                                       const int8_t *gain_exponent, int32_t *starts)
+{
+    const int32_t weights = 2 * params->window.kernel[KT_Y] * params->window.kernel[KT_X];
+    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
+    kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.input[KT_CHANNELS], starts);
+}
+
+/* Four sums: of four channels, or of two by two positions. */
 typedef struct {
     int32_t a, b, c, d;
 } kt_four_sums;

@@ -1,0 +1,82 @@
+/* tiled_depthwise.h: the windows of one channel for depthwise convolutions with a stride of one or two, two by two results at a time.
+ *
+ * Of a word of two columns a window that begins at the left one and its neighbour each need a pair of weights, the neighbour's shifted by the
+ * stride; each word meets them in the windows of two rows of results. Weights are times 256, so that sums need no scaling before they are
+ * requantised (product.h). */
+#ifndef KT_TILED_DEPTHWISE_H
+#define KT_TILED_DEPTHWISE_H
+
+#include "packed_depthwise.h"
+#include "unzipped_columns.h"
+
+/* What two by two results read: kernel rows, columns of words, bytes from the end of one column to the next, rows from one result to the next. */
+typedef struct {
+    int32_t rows, columns, gap, stride;
+} kt_tile;
+
+/* One channel of a band. words [columns][inputs][4]: of the first result; weights [tile columns][kernel rows][2]; start: of the sums, times 256;
+ * down, right: words from one tile to the next; width, rows, channels: of the results. */
+typedef struct {
+    kt_tile tile;
+    const int32_t *words, *weights, *epilogue;
+    int32_t start, down, right;
+    int8_t *y;
+    int32_t width, rows, channels;
+} kt_tiled_rows;
+
+typedef void kt_tiled_kernel(const kt_tiled_rows *of);
+
+#if KT_DSP && defined(__OPTIMIZE__) /* too few registers without */
+#include "dsp/tile_window.h"
+#else
+KT_INLINE int32_t kt_add_pair(int32_t sum, int32_t values, int32_t weights)
+{
+    return sum + kt_low(values) * kt_low(weights) + kt_high(values) * kt_high(weights);
+}
+
+KT_INLINE kt_four_sums kt_tile_window(kt_four_sums sums, const int32_t *words, const int32_t *weights, const kt_tile *tile)
+{
+    const int32_t below = KT_QUAD * tile->stride;
+    int32_t column, row;
+    for (column = 0; column < tile->columns; column++, words += tile->gap / 4) {
+        for (row = 0; row < tile->rows; row++, words += KT_QUAD, weights += 2) {
+            sums.a = kt_add_pair(sums.a, words[0], weights[0]);
+            sums.b = kt_add_pair(sums.b, words[0], weights[1]);
+            sums.c = kt_add_pair(sums.c, words[below], weights[0]);
+            sums.d = kt_add_pair(sums.d, words[below], weights[1]);
+        }
+    }
+    return sums;
+}
+#endif
+
+/* Rows of results. negative: what a negative sum takes from the addend; stride: between rows, known to the caller. */
+KT_INLINE void kt_tiled_results(const kt_tiled_rows *of, int32_t negative, int32_t stride)
+{
+    const kt_tile tile = {of->tile.rows, of->tile.columns, of->tile.gap, stride};
+    const int32_t multiplier = of->epilogue[0], addend = of->epilogue[1], shift = of->epilogue[2];
+    const int32_t line = of->width * of->channels, next = of->channels, start = of->start;
+    const int32_t *words = of->words;
+    int8_t *y = of->y;
+    int32_t rows, left;
+    for (rows = of->rows; rows > 0; rows -= 2, y += 2 * line, words += of->down) {
+        const int32_t *at = words;
+        int8_t *result = y;
+        for (left = of->width; left > 0; left -= 2, at += of->right, result += 2 * next) {
+            kt_four_sums sums = {start, start, start, start};
+            sums = kt_tile_window(sums, at, of->weights, &tile);
+            result[0] = kt_requantize_scaled(sums.a, multiplier, addend - ((sums.a >> 31) & negative), shift);
+            if (left > 1) {
+                result[next] = kt_requantize_scaled(sums.b, multiplier, addend - ((sums.b >> 31) & negative), shift);
+            }
+            if (rows > 1) {
+                result[line] = kt_requantize_scaled(sums.c, multiplier, addend - ((sums.c >> 31) & negative), shift);
+                if (left > 1) {
+                    result[line + next] = kt_requantize_scaled(sums.d, multiplier, addend - ((sums.d >> 31) & negative), shift);
+                }
+            }
+        }
+    }
+}
+
+#endif
