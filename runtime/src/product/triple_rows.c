@@ -85,7 +85,7 @@ void KT_IN_ORDER kt_triple_window_words(uint32_t *words, const kt_triple_taps *t
         const uint32_t *word = column;
         uint32_t weight = (uint32_t)*weights++;
         KT_ADD(a, weight, word);
-        for (pairs = taps->pairs; pairs > 0; pairs--, word += 4, weights += 2) {
+        for (pairs = taps->height / 2; pairs > 0; pairs--, word += 4, weights += 2) {
             KT_ADD(b, weight, word + 2);
             weight = (uint32_t)weights[0];
             KT_ADD(a, weight, word + 2);
@@ -94,6 +94,27 @@ void KT_IN_ORDER kt_triple_window_words(uint32_t *words, const kt_triple_taps *t
             KT_ADD(a, weight, word + 4);
         }
         KT_ADD(b, weight, word + 2);
+    }
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = b0;
+    words[3] = b1;
+}
+
+void KT_IN_ORDER kt_triple_strided_words(uint32_t *words, const kt_triple_taps *taps)
+{
+    const uint32_t *column = taps->column;
+    const int8_t *weights = taps->weights;
+    const int32_t next = taps->next / (int32_t)sizeof *column;
+    uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+    int32_t width, height;
+    for (width = taps->width; width > 0; width--, column += next) {
+        const uint32_t *word = column;
+        for (height = taps->height; height > 0; height--, word += KT_ROW_WORDS) {
+            const uint32_t weight = (uint32_t)*weights++;
+            KT_ADD(a, weight, word);
+            KT_ADD(b, weight, word + 2 * KT_ROW_WORDS);
+        }
     }
     words[0] = a0;
     words[1] = a1;

@@ -24,19 +24,24 @@ typedef struct {
     int32_t bias;
 } kt_triple_rows;
 
-/* Windows of any odd number of rows from 3 on. column: of the first kernel column's words; weights: of [kernel column][kernel row], int32 on Armv6-M and
- * int8 elsewhere; next: bytes from one kernel column to the next; width: kernel columns; pairs: kernel rows but for the first, halved. */
+/* Windows of two rows or more. column: of the first kernel column's words; weights: of [kernel column][kernel row], int32 on Armv6-M and int8
+ * elsewhere; next: bytes from one kernel column to the next; width: kernel columns; height: kernel rows. */
 typedef struct {
     const uint32_t *column;
     const void *weights;
     int32_t next;
-    int32_t width, pairs;
+    int32_t width, height;
 } kt_triple_taps;
 
 enum { KT_TAPPED_ROWS = KT_ARMV6M ? 1 : 2, KT_MOST_TAPS = 49 };
 
-/* The words of KT_TAPPED_ROWS neighbouring rows under a window, [rows][2]. */
+/* The words of KT_TAPPED_ROWS neighbouring rows under a window of an odd number of rows, [rows][2]. */
 void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps);
+
+#if !KT_ARMV6M
+/* The same of two rows whose windows lie two rows of the plane apart, of any number of rows. */
+void kt_triple_strided_words(uint32_t *words, const kt_triple_taps *taps);
+#endif
 
 #if !KT_ARMV6M
 #define KT_TWO_ROWS(rounding) kt_triple_two_rows_##rounding

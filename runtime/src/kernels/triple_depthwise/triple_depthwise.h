@@ -214,20 +214,36 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
-/* The same of windows of an odd number of rows that are not dilated, for neighbouring rows: as many as KT_TAPPED_ROWS has, whose windows are a row
- * apart. taps: room for weights on Armv6-M. */
+/* Whether neighbouring rows, as many as KT_TAPPED_ROWS, have kernels of their own (triple_rows.h): of windows that are not dilated, with an odd number
+ * of rows, or with a stride of two where two rows are taken at once. */
+KT_INLINE int kt_has_tapped_rows(const kt_window *window)
+{
+    const int odd = window->kernel[KT_Y] % 2 == 1 && (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] == 1);
+    const int fits = !KT_ARMV6M || window->kernel[KT_Y] * window->kernel[KT_X] <= KT_MOST_TAPS;
+    return window->dilation[KT_Y] == 1 && window->kernel[KT_Y] > 1 && fits && (odd || (KT_TAPPED_ROWS == 2 && window->stride[KT_Y] == 2));
+}
+
+/* The same of such windows. taps: room for weights on Armv6-M. */
 KT_INLINE void kt_results_of_taps(const kt_triple_rows *rows, const kt_window *window, int32_t size, const int32_t *taps, int32_t negative)
 {
     const kt_triple_scale scale = kt_triple_scale_of(rows->bias, rows->weights + (size + 3) / 4, rows->second, rows->third);
     const uint32_t *column = rows->column;
     kt_triple_taps window_of = {column, KT_ARMV6M ? (const void *)taps : (const void *)rows->weights, rows->column_bytes * window->dilation[KT_X],
-                                window->kernel[KT_X], window->kernel[KT_Y] / 2};
+                                window->kernel[KT_X], window->kernel[KT_Y]};
     int8_t *y = rows->y;
     int32_t left, row;
     for (left = rows->columns; left > 0; left--, y += rows->next_column) {
         uint32_t words[KT_TAPPED_ROWS * KT_ROW_WORDS];
         window_of.column = column;
+#if !KT_ARMV6M
+        if (window->stride[KT_Y] == 2) {
+            kt_triple_strided_words(words, &window_of);
+        } else {
+            kt_triple_window_words(words, &window_of);
+        }
+#else
         kt_triple_window_words(words, &window_of);
+#endif
         for (row = 0; row < KT_TAPPED_ROWS; row++) {
             kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
         }
@@ -287,8 +303,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
         return;
     }
 #endif
-    if (!small && window->dilation[KT_Y] == 1 && window->kernel[KT_Y] % 2 == 1 && window->kernel[KT_Y] > 1 && size <= KT_MOST_TAPS &&
-        (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] == 1)) {
+    if ((!small || window->stride[KT_Y] == 2) && kt_has_tapped_rows(window)) {
         left -= kt_tapped_rows(&rows, window, left, size, negative);
     }
     for (; left > 0; left--, rows.column += words, rows.y += line) {

@@ -50,6 +50,7 @@ __attribute__((naked)) void kt_triple_window_words(uint32_t *words __attribute__
                      "mov r4, r8\n\t" "mov r5, r9\n\t"
                      "push {r4, r5}\n\t"
                      "ldmia r1!, {r2-r6}\n\t"
+                     "lsrs r6, r6, #1\n\t"
                      "mov r12, r4\n\t" "mov lr, r6\n\t"
                      "movs r6, r5\n\t"
                      "movs r0, #0\n\t" "mov r8, r0\n\t" "mov r9, r0\n\t"
