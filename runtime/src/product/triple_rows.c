@@ -54,16 +54,38 @@ static void KT_IN_ORDER kt_three_rows(uint32_t *words, const uint32_t *column, i
     words[5] = c1;
 }
 
-KT_INLINE void kt_rows(const kt_triple_rows *rows, int32_t count, int32_t negative)
+/* Of two rows with a stride of two. */
+static void KT_IN_ORDER kt_strided_rows(uint32_t *words, const uint32_t *column, int32_t next, const int8_t *weights)
+{
+    uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+    const int8_t *const end = weights + 9;
+    for (; weights != end; weights += 3, column += next) {
+        const uint32_t w0 = (uint32_t)weights[0], w1 = (uint32_t)weights[1], w2 = (uint32_t)weights[2];
+        KT_ADD(a, w0, column);
+        KT_ADD(a, w1, column + 2);
+        KT_ADD(a, w2, column + 4);
+        KT_ADD(b, w0, column + 4);
+        KT_ADD(b, w1, column + 6);
+        KT_ADD(b, w2, column + 8);
+    }
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = b0;
+    words[3] = b1;
+}
+
+KT_INLINE void kt_rows(const kt_triple_rows *rows, int32_t count, int32_t stride, int32_t negative)
 {
     const kt_triple_scale scale = kt_triple_scale_of(rows->bias >> 8, rows->weights + 3, rows->second, rows->third);
     const int32_t next = rows->column_bytes / (int32_t)sizeof(uint32_t);
     const uint32_t *column = rows->column;
     int8_t *y = rows->y;
     int32_t left, row;
-    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += next) {
+    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += stride * next) {
         uint32_t words[3 * KT_ROW_WORDS];
-        if (count == 3) {
+        if (stride == 2) {
+            kt_strided_rows(words, column, next, (const int8_t *)rows->weights);
+        } else if (count == 3) {
             kt_three_rows(words, column, next, (const int8_t *)rows->weights);
         } else {
             kt_two_rows(words, column, next, (const int8_t *)rows->weights);

@@ -8,7 +8,7 @@
 
 enum { KT_ROW_WORDS = 2 };
 
-/* The windows of one channel along a row of results, 3x3 and of stride 1: two or three neighbouring results of each of three rows.
+/* The windows of one channel along a row of results, 3x3: two or three neighbouring results of each of three rows, or two of a stride of two.
  *
  * column: of the first window; column_bytes: from one to the next. y: the first result; then bytes to the next column, the next row, and to
  * the second and third of three rows. weights: 9 of [kernel column][kernel row] in three words, then multiplier, addend, shift. bias: times
@@ -50,6 +50,9 @@ void kt_triple_two_rows_half_up(const kt_triple_rows *rows);
 void kt_triple_two_rows_away(const kt_triple_rows *rows);
 void kt_triple_three_rows_half_up(const kt_triple_rows *rows);
 void kt_triple_three_rows_away(const kt_triple_rows *rows);
+#define KT_STRIDED_ROWS(rounding) kt_triple_strided_rows_##rounding
+void kt_triple_strided_rows_half_up(const kt_triple_rows *rows);
+void kt_triple_strided_rows_away(const kt_triple_rows *rows);
 #else
 /* Words of the 3x3 windows of neighbouring results. words, end: of the results, 2 each; taps: 9 weights of [kernel column][kernel row];
  * next_column: bytes from the end of one kernel column in the plane to the next; back: from the end of the last to the next result's first. */
@@ -65,6 +68,7 @@ void kt_triple_row_words(const kt_triple_windows_of_rows *rows);
 /* the kernels have the others in C */
 #define KT_TWO_ROWS(rounding) NULL
 #define KT_THREE_ROWS(rounding) NULL
+#define KT_STRIDED_ROWS(rounding) NULL
 #endif
 
 #endif

@@ -82,6 +82,20 @@ static inline void kt_fill_edge(const kt_triple_band *band, uint32_t *word, int3
     }
 }
 
+#if KT_ARMV7M && defined(__OPTIMIZE__)
+#include "armv7m/fill_rows.h"
+#else
+/* Words of neighbouring rows of one column. second, third: from the first of three positions to the others; line: from row to row. */
+KT_INLINE void kt_fill_rows(uint32_t *word, const int8_t *x, int32_t second, int32_t third, int32_t line, int32_t rows)
+{
+    for (; rows > 0; rows--, word += KT_ROW_WORDS, x += line) {
+        const uint32_t middle = (uint32_t)x[second];
+        word[0] = (uint32_t)x[0] + (middle << 10);
+        word[1] = (uint32_t)x[third] + (middle << 21);
+    }
+}
+#endif
+
 /* All columns of the band. */
 static inline void kt_fill_plane(const kt_triple_band *band)
 {
@@ -108,11 +122,7 @@ static inline void kt_fill_plane(const kt_triple_band *band)
             const int8_t *x = band->x + ((top + from) * width + ix) * channels + band->channel;
             uint32_t *const end = word + KT_ROW_WORDS * height;
             word += KT_ROW_WORDS * from;
-            for (row = from; row < to; row++, word += KT_ROW_WORDS, x += line) {
-                const uint32_t middle = (uint32_t)x[second];
-                word[0] = (uint32_t)x[0] + (middle << 10);
-                word[1] = (uint32_t)x[third] + (middle << 21);
-            }
+            kt_fill_rows(word, x, second, third, line, to - from);
             word = end;
         }
     }
@@ -273,24 +283,55 @@ static __attribute__((noinline)) int32_t kt_tapped_rows(kt_triple_rows *rows, co
     return done;
 }
 
+/* Rows of 3x3 windows with a stride of two, two at a time; an odd row at the end is taken with the one before it, for the second time. */
+KT_INLINE void kt_strided_pairs(kt_triple_rows *rows, int32_t words, int32_t left, kt_triple_rows_kernel *strided)
+{
+    for (;;) {
+        int32_t step;
+        strided(rows);
+        left -= 2;
+        if (left <= 0) {
+            return;
+        }
+        step = kt_minimum(left, 2);
+        rows->column += words * step;
+        rows->y += rows->next_row * step;
+        left += 2 - step;
+    }
+}
+
+/* Kernels of 3x3 windows: of two and three rows, and of two of a stride of two; NULL where there are none. */
+typedef struct {
+    kt_triple_rows_kernel *two, *three, *strided;
+} kt_triple_small_kernels;
+
+#define KT_SMALL_KERNELS(rounding) \
+    { \
+        KT_TWO_ROWS(rounding), KT_THREE_ROWS(rounding), KT_STRIDED_ROWS(rounding) \
+    }
+
 /* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
-KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
-                                  kt_triple_rows_kernel *three)
+KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_small_kernels kernels)
 {
     const kt_triple_depthwise_params *const params = band->params;
     const kt_window *const window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS], line = window->output[KT_X] * channels;
+    const int32_t line = window->output[KT_X] * window->output[KT_CHANNELS];
     const int32_t size = window->kernel[KT_Y] * window->kernel[KT_X];
     const int32_t small = window->kernel[KT_Y] == 3 && window->kernel[KT_X] == 3;
-    const int32_t dense = small && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1;
+    const int32_t whole = small && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1 && kernels.three != NULL && band->group > 1;
     const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
     kt_triple_rows rows = kt_rows_of_band(band, weights, bias);
     int32_t left = band->group;
-    if (three != NULL && dense && left > 1) {
+    if (whole && window->stride[KT_Y] == 2 && window->stride[KT_X] == 2) {
+        rows.bias = bias * 256;
+        kt_strided_pairs(&rows, words, left, kernels.strided);
+        return;
+    }
+    if (whole && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         rows.bias = bias * 256;
         while (left > 0) {
             const int32_t count = left == 2 || left == 4 ? 2 : 3;
-            (count == 2 ? two : three)(&rows);
+            (count == 2 ? kernels.two : kernels.three)(&rows);
             left -= count;
             rows.column += words * count;
             rows.y += line * count;
@@ -303,7 +344,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
         return;
     }
 #endif
-    if ((!small || window->stride[KT_Y] == 2) && kt_has_tapped_rows(window)) {
+    if (!small && kt_has_tapped_rows(window)) {
         left -= kt_tapped_rows(&rows, window, left, size, negative);
     }
     for (; left > 0; left--, rows.column += words, rows.y += line) {

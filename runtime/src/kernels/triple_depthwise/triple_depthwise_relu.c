@@ -4,8 +4,8 @@
 
 static void results(const void *context, const kt_triple_band *band)
 {
-    const int32_t bias = kt_band_bias(band, context);
-    kt_results_of_band(band, kt_band_weights(band), bias, 0, KT_TWO_ROWS(half_up), KT_THREE_ROWS(half_up));
+    const kt_triple_small_kernels kernels = KT_SMALL_KERNELS(half_up);
+    kt_results_of_band(band, kt_band_weights(band), kt_band_bias(band, context), 0, kernels);
 }
 
 void kt_triple_depthwise_relu_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)

@@ -24,15 +24,17 @@ static int32_t kt_gained_words_of(const kt_gained_bands *gained, const kt_triple
 static void kt_gained_away(const void *context, const kt_triple_band *band)
 {
     const kt_gained_bands *const gained = context;
+    const kt_triple_small_kernels kernels = KT_SMALL_KERNELS(away);
     const int32_t bias = kt_gained_words_of(gained, band);
-    kt_results_of_band(band, gained->words, bias, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
+    kt_results_of_band(band, gained->words, bias, 128, kernels);
 }
 
 static void kt_gained_half_up(const void *context, const kt_triple_band *band)
 {
     const kt_gained_bands *const gained = context;
+    const kt_triple_small_kernels kernels = KT_SMALL_KERNELS(half_up);
     const int32_t bias = kt_gained_words_of(gained, band);
-    kt_results_of_band(band, gained->words, bias, 0, KT_TWO_ROWS(half_up), KT_THREE_ROWS(half_up));
+    kt_results_of_band(band, gained->words, bias, 0, kernels);
 }
 
 /* The words of one channel stand in front of the band. */

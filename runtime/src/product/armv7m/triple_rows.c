@@ -30,6 +30,14 @@
     KT_LOAD("2") KT_ADD("r4", "r5", "r12") KT_ADD("r6", "r7", "r11") start("r8", "r2", "r10") start("r9", "r3", "r10") \
     KT_LOAD("3") KT_ADD("r6", "r7", "r12") KT_ADD("r8", "r9", "r11") \
     KT_LOAD("4") KT_ADD("r8", "r9", "r12")
+/* Of two rows with a stride of two. */
+#define KT_STRIDED(column, start) \
+    KT_WEIGHTS(column) \
+    KT_LOAD("0") start("r4", "r2", "r10") start("r5", "r3", "r10") \
+    KT_LOAD("1") KT_ADD("r4", "r5", "r11") \
+    KT_LOAD("2") KT_ADD("r4", "r5", "r12") start("r6", "r2", "r10") start("r7", "r3", "r10") \
+    KT_LOAD("3") KT_ADD("r6", "r7", "r11") \
+    KT_LOAD("4") KT_ADD("r6", "r7", "r12")
 
 /* Three results of the words a, b. */
 #define KT_STORE(a, b, rounding) \
@@ -45,8 +53,10 @@
 #define KT_STORE_TWO(rounding) KT_STORE("r4", "r5", rounding) "add r0, r1\n\t" KT_STORE("r6", "r7", rounding)
 #define KT_STORE_THREE(rounding) KT_STORE_TWO(rounding) "add r0, r1\n\t" KT_STORE("r8", "r9", rounding)
 
-/* From sp on: the parameters. */
-#define KT_COLUMNS(sums, store) \
+#define KT_NEXT_COLUMN "add r2, r5\n\t"
+
+/* From sp on: the parameters. step: from the columns of one window to those of the next. */
+#define KT_COLUMNS(sums, store, step) \
     "push {r4-r11, lr}\n\t" \
     "ldm r0, {r1-r10}\n\t" \
     "sub sp, #44\n\t" \
@@ -69,7 +79,7 @@
     "ldrd r2, r3, [sp]\n\t" \
     "ldrd r4, r5, [sp, #8]\n\t" \
     "ldr r6, [sp, #16]\n\t" \
-    "add r2, r5\n\t" \
+    step \
     "add r3, r6\n\t" \
     "subs r4, #1\n\t" \
     "strd r2, r3, [sp]\n\t" \
@@ -80,22 +90,32 @@
 
 KT_NAKED void kt_triple_two_rows_half_up(const kt_triple_rows *rows)
 {
-    __asm__ volatile(KT_COLUMNS(KT_TWO, KT_STORE_TWO(KT_HALF_UP)));
+    __asm__ volatile(KT_COLUMNS(KT_TWO, KT_STORE_TWO(KT_HALF_UP), KT_NEXT_COLUMN));
 }
 
 KT_NAKED void kt_triple_two_rows_away(const kt_triple_rows *rows)
 {
-    __asm__ volatile(KT_COLUMNS(KT_TWO, KT_STORE_TWO(KT_AWAY)));
+    __asm__ volatile(KT_COLUMNS(KT_TWO, KT_STORE_TWO(KT_AWAY), KT_NEXT_COLUMN));
 }
 
 KT_NAKED void kt_triple_three_rows_half_up(const kt_triple_rows *rows)
 {
-    __asm__ volatile(KT_COLUMNS(KT_THREE, KT_STORE_THREE(KT_HALF_UP)));
+    __asm__ volatile(KT_COLUMNS(KT_THREE, KT_STORE_THREE(KT_HALF_UP), KT_NEXT_COLUMN));
 }
 
 KT_NAKED void kt_triple_three_rows_away(const kt_triple_rows *rows)
 {
-    __asm__ volatile(KT_COLUMNS(KT_THREE, KT_STORE_THREE(KT_AWAY)));
+    __asm__ volatile(KT_COLUMNS(KT_THREE, KT_STORE_THREE(KT_AWAY), KT_NEXT_COLUMN));
+}
+
+KT_NAKED void kt_triple_strided_rows_half_up(const kt_triple_rows *rows)
+{
+    __asm__ volatile(KT_COLUMNS(KT_STRIDED, KT_STORE_TWO(KT_HALF_UP), KT_NEXT_COLUMN KT_NEXT_COLUMN));
+}
+
+KT_NAKED void kt_triple_strided_rows_away(const kt_triple_rows *rows)
+{
+    __asm__ volatile(KT_COLUMNS(KT_STRIDED, KT_STORE_TWO(KT_AWAY), KT_NEXT_COLUMN KT_NEXT_COLUMN));
 }
 
 /*     r0, r2   words of a kernel column, weights       r6, r7    words              r8..r11   sums of both rows
