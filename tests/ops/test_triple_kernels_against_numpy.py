@@ -70,11 +70,11 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-TALL = ((5, 5), (7, 7), (5, 3), (3, 5), (7, 2), (3, 1))
+TALL = ((5, 5), (7, 7), (5, 3), (3, 5), (7, 2), (3, 1), (2, 3), (4, 4), (8, 7))
 
 
 def depthwise_layer(r: Rng, relu: bool, gain: bool = False, tall: bool = False) -> Case:
-    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of an odd number of rows."""
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of windows other than 3x3."""
     for _ in range(1000):
         case = in_form(depthwise(r, 1), r, relu)
         case = with_gain(case, r, case.types["bias"].size) if gain else with_dead_channels(case, r)
@@ -157,7 +157,7 @@ GENERATORS = {
     "triple_delta_row": (delta_row, 60),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
-    "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 24),
+    "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 36),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),

@@ -137,7 +137,7 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tiled_quad *quad, int32_t
                         channels};
     int32_t done = 0, c;
     if (carried) {
-        done = kt_maximum(t->inputs - height * stride, 0);
+        done = rows - stride;
         kt_carry_tiled_rows(t, t->inputs - done);
     }
     kt_fill_tiled_rows(t, quad->x, oy * stride - window->pad[KT_Y], done);
