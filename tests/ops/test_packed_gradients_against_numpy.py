@@ -25,7 +25,8 @@ from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.blocked_input_gradient import blocked_input_gradient, blocks_of
 from kiloc.ops.fast.packed import PackedLinear
-from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
+from kiloc.ops.fast.packed_depthwise import TILE_ROWS
+from kiloc.ops.fast.packed_depthwise_gradient import is_banded, packed_depthwise_gradient
 from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
 from kiloc.ops.fast.repacked import RepackedInputGradient, first_channels, repacked_input_gradient
 from kiloc.ops.fast.shared_input_gradient import shared_input_gradient
@@ -255,7 +256,33 @@ def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
     return repacked(case, partial(packed_depthwise_gradient, pick(r, 4, 2)))[0]
 
 
+def tiled_gradient_case(r: Rng, gain: bool = False) -> Case:
+    """The gradient of a depthwise layer that goes by tiles: any window from two rows and columns on, any border, and four channels or more."""
+    while True:
+        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(2, 12))))
+        edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
+        pad = pick(r, (edge[0], edge[1], edge[2], edge[3]), (kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
+        window = Window(kernel, pad=pad)
+        h, w = (max(k - a - b, 1) + int(r.integers(0, 16)) for k, a, b in zip(kernel, pad[:2], pad[2:], strict=True))
+        c = int(r.integers(4, 15))
+        weights = TensorType((1, *kernel, c), "int8", channel_scales(r, c))
+        y_shape = (1, *window.output(h, w), c)
+        arrays = {"g": codes(r, *y_shape), "weights": int8(r, *weights.shape)}
+        p = depthwise_prescale_shift(arrays["weights"], weights.channel_scales, 1)
+        op = DepthwiseInputGradient(window, (1, h, w, c), y_shape, p, shift=int(r.integers(2, 32 if r.random() < 0.3 else 20)))
+        case = Case(op, {"g": gradient(y_shape, 1.0), "weights": weights}, arrays)
+        case = with_gain(case, r, c) if gain else case
+        try:
+            found = repacked(case, partial(packed_depthwise_gradient, pick(r, *TILE_ROWS)))[0]
+        except NotProved:
+            continue
+        if not is_banded(op):
+            return found
+
+
 GENERATORS = {
+    "tiled_depthwise_input_gradient": (tiled_gradient_case, 80),
+    "tiled_depthwise_gain_input_gradient": (partial(tiled_gradient_case, gain=True), 40),
     "packed_path_ties": (path_ties, 60),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_depthwise_gain_input_gradient": (partial(packed_depthwise_gradient_case, gain=True), 40),

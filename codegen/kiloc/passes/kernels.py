@@ -25,7 +25,7 @@ from ..ops.fast.blocked_input_gradient import blocked_input_gradient, blocks_of
 from ..ops.fast.merged import Merged, merged
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
-from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
+from ..ops.fast.packed_depthwise_gradient import band_rows as gradient_rows
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.repacked import first_channels, repacked_input_gradient
@@ -251,7 +251,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
     if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
-        return [partial(_in_bands, rows, graph, target, savings) for rows in GRADIENT_ROWS]
+        return [partial(_in_bands, rows, graph, target, savings) for rows in gradient_rows(node)]
     if kernels_of(target) in ("dsp", "mve") and isinstance(node.op, WeightGradient) and node.op.window.kernel != (1, 1):
         return [with_border]
     if kernels_of(target) == "mve" and isinstance(node.op, WeightGradient):

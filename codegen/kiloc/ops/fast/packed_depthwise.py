@@ -121,13 +121,6 @@ class PackedDepthwise(Op):
         operand, reach = self.layer.reach(self.plain(t))
         return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
 
-    def tile_scratch(self, t: NodeTypes) -> int:
-        """Bytes of the weights of four channels and of the buffer of a band that goes by tiles."""
-        w = self.window
-        pairs = -(-(w.kernel[1] + w.stride[1]) // 2)
-        columns = (-(-t.result().shape[2] // 2) - 1) * w.stride[1] + pairs
-        return 32 * pairs * w.kernel[0] + 16 * columns * ((self.rows - 1) * w.stride[0] + w.kernel[0])
-
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
@@ -142,7 +135,7 @@ class PackedDepthwise(Op):
         scratch = 4 * packing.padded(self.weights.shape[3]) * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.tiled:
-            scratch += self.tile_scratch(t)
+            scratch += tile_scratch(self.window, self.rows, t.result().shape[2])
             name, source = "tiled_depthwise", "tiled_depthwise"
         if self.banded:
             strided = "_strided" if self.window.stride == (2, 2) else ""
@@ -217,6 +210,13 @@ def band_rows(node: Node) -> tuple[int, ...]:
 def goes_by_tiles(window: Window) -> bool:
     """Whether two by two results share what they read. Windows of one row or column share taps with one neighbour (packed_depthwise.h)."""
     return max(window.stride) <= 2 and window.dilation == (1, 1) and min(window.kernel) > 1 and max(window.kernel) < MOST_TILED
+
+
+def tile_scratch(window: Window, rows: int, width: int) -> int:
+    """Bytes of the weights of four channels and of the buffer of a band of so many rows, for results of a width."""
+    pairs = -(-(window.kernel[1] + window.stride[1]) // 2)
+    columns = (-(-width // 2) - 1) * window.stride[1] + pairs
+    return 32 * pairs * window.kernel[0] + 16 * columns * ((rows - 1) * window.stride[0] + window.kernel[0])
 
 
 def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:

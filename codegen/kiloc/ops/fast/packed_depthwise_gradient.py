@@ -11,33 +11,70 @@ import numpy as np
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS
 from .._merged import MERGED
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
-from .packed_depthwise import COLUMN_PAIR, PackedDepthwise, banded_stream, banded_weights
+from .packed_depthwise import (
+    COLUMN_PAIR,
+    FEWEST_TILED,
+    TILE_ROWS,
+    PackedDepthwise,
+    banded_stream,
+    banded_weights,
+    goes_by_tiles,
+    packed_weights,
+    quads,
+    stream_of,
+    tile_scratch,
+)
 
 SHIFTS = range(2, 32)
 """Of the sums, that the kernel can do."""
 
 BAND_ROWS = (4, 2)
 
+MOST_TAPS = 400
+"""Products of 16 and 8 bits whose sum, and half a unit of any shift, stay within 32 bits."""
+
+
+def is_banded(layer: DepthwiseInputGradient) -> bool:
+    """Whether its bands are those of 3x3 windows with a border of 1; others go by tiles."""
+    w = layer.window
+    return w.kernel == (3, 3) and w.stride == (1, 1) and w.dilation == (1, 1) and w.pad == (1, 1, 1, 1) and layer.x_shape[3] % packing.QUAD == 0
+
+
+def band_rows(node: Node) -> tuple[int, ...]:
+    """Rows that a band of a gradient may have, most first."""
+    assert isinstance(node.op, DepthwiseInputGradient)
+    return BAND_ROWS if is_banded(node.op) else TILE_ROWS
+
 
 @register
 @dataclass(frozen=True)
 class PackedDepthwiseInputGradient(Op):
-    """stream: int32 [channels, 6]. layer: the operator that this stands for, weights its weights' type. rows: of a band."""
+    """stream: int32, that of the layer in bands or in tiles. layer: the operator that this stands for, weights its weights' type. rows: of a band."""
 
     mnemonic: ClassVar[str] = "packed_depthwise_input_gradient"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("g", "stream")
     optional: ClassVar[tuple[str, ...]] = GAIN_OPERANDS
-    in_place: ClassVar[str | None] = "g"
 
     layer: DepthwiseInputGradient = field(default_factory=DepthwiseInputGradient)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
     rows: int = BAND_ROWS[0]
+
+    @property
+    def in_place(self) -> str | None:  # type: ignore[override]
+        return "g" if self.layer.window.keeps_size else None
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        if self.in_place:
+            return None
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(self.rows * self.layer.x_shape[2])
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the operator that this stands for."""
@@ -48,7 +85,12 @@ class PackedDepthwiseInputGradient(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         arrays = {o: a for o, a in dict(e.arrays).items() if o != "stream"}
-        weights, _ = banded_weights(e.array("stream"), self.weights.shape[3])
+        channels = self.weights.shape[3]
+        if is_banded(self.layer):
+            weights, _ = banded_weights(e.array("stream"), channels)
+        else:
+            order = quads(channels)
+            weights = packed_weights(e.array("stream"), len(order))[0][[order.index(c) for c in range(channels)]]
         arrays["weights"] = weights.astype(np.int8).T.reshape(self.weights.shape)
         return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 
@@ -68,11 +110,13 @@ class PackedDepthwiseInputGradient(Op):
         }
         gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         arguments: tuple[Argument | Scratch, ...] = (Argument(n.inputs["g"]), *gain, Argument(n.outputs[0]), Scratch())
-        scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
-        symbol = f"kt_banded_depthwise_{'scaled_' if gain else ''}input_gradient_s8"
-        struct = "kt_banded_depthwise_input_gradient_params"
-        source = f"kernels/packed_depthwise/banded_depthwise{'_scaled' if gain else ''}.c"
-        return KernelCall(symbol, struct, fields, arguments, scratch, source, ("product/band.c",))
+        struct, scaled = "kt_banded_depthwise_input_gradient_params", "scaled_" if gain else ""
+        if is_banded(op):
+            scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
+            source = f"kernels/packed_depthwise/banded_depthwise{'_scaled' if gain else ''}.c"
+            return KernelCall(f"kt_banded_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, scratch, source, ("product/band.c",))
+        symbol, source = f"kt_tiled_depthwise_{scaled}input_gradient_s8", "kernels/packed_depthwise/tiled_depthwise.c"
+        return KernelCall(symbol, struct, fields, arguments, tile_scratch(op.window, self.rows, width), source)
 
 
 def packed_depthwise_gradient(
@@ -84,11 +128,11 @@ def packed_depthwise_gradient(
     """
     layer = node.op
     assert isinstance(layer, DepthwiseInputGradient)
-    window, channels = layer.window, layer.x_shape[3]
-    if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or window.pad != (1, 1, 1, 1):
-        raise packing.NotProved("its window is not 3x3 with a border of 1")
-    if layer.y_shape[3] != channels or channels % packing.QUAD:
-        raise packing.NotProved(f"its channels are no multiple of {packing.QUAD}, or have several results")
+    channels, banded = layer.x_shape[3], is_banded(layer)
+    if layer.y_shape[3] != channels or channels < packing.QUAD:
+        raise packing.NotProved(f"it has fewer than {packing.QUAD} channels, or several results of each")
+    if not banded:
+        check_tiles(layer, t)
     if layer.prescale_shift > 16:
         raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
@@ -98,11 +142,27 @@ def packed_depthwise_gradient(
         return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
-    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.banded:
+    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.banded == banded:
         value = forward[1]
     else:
-        stream = banded_stream(constant.astype(np.int64).reshape(9, channels).T, np.zeros((channels, packing.EPILOGUE), np.int64))
-        name = f"{node.inputs['weights']}.banded"
-        value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, in bands")
+        weights, order = constant.astype(np.int64).reshape(-1, channels).T, list(range(channels)) if banded else quads(channels)
+        stream = (banded_stream if banded else stream_of)(weights[order], np.zeros((len(order), packing.EPILOGUE), np.int64))
+        what = "bands" if banded else "tiles"
+        value = Value(
+            f"{node.inputs['weights']}.{what}", TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, in {what}"
+        )
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": value.name}
     return replace(node, op=op, inputs=inputs), [value], ""
+
+
+def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
+    """Raises NotProved where a gradient does not go by tiles."""
+    window, (height, width) = layer.window, layer.x_shape[1:3]
+    if window.stride != (1, 1) or not goes_by_tiles(window):
+        raise packing.NotProved("its window has a stride or dilation, or one row or column")
+    if height * width < FEWEST_TILED:
+        raise packing.NotProved("its image is too small for tiles")
+    if window.kernel[0] * window.kernel[1] > MOST_TAPS:
+        raise packing.NotProved(f"its window has more than {MOST_TAPS} taps")
+    if t.has(MERGED):
+        raise packing.NotProved("trained weights of a window other than 3x3")

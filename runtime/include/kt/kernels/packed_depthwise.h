@@ -91,7 +91,14 @@ typedef struct {
 void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
                                            int8_t *dx, void *scratch);
 
+/* The same of a window of 2 to 127 rows and columns and of any border, with a stride of 1, of four channels or more. stream: that of
+ * kt_tiled_depthwise_s8; rows: of a band, even; scratch: that of the layer with the images exchanged, without `fold`. In place on g where it is as
+ * large, else it may lie behind g by whole bands. (taps * 2^22 + 2^(shift - 1)) < 2^31. */
+void kt_tiled_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
 /* The same with a gain, kt_depthwise_scaled_input_gradient_s8. */
+void kt_tiled_depthwise_scaled_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                                 const int8_t *gain_exponent, int8_t *dx, void *scratch);
 void kt_banded_depthwise_scaled_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
                                                   const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch);
 

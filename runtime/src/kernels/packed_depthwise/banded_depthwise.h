@@ -11,7 +11,6 @@
 #include "kt/kernels/packed_depthwise.h"
 #include "../../product/band.h"
 #include "../packed_convolution/packed_gain.h"
-#include "../convolution/input_gradient.h"
 #include "unzipped_columns.h"
 
 /* What the bands of a layer share. fold: as in kt_packed_depthwise_params. halo: of bands in vectors, one row of the input [width][channels],
@@ -54,16 +53,6 @@ KT_INLINE const int32_t *kt_gained_stream(const int32_t *stream, const int32_t *
         words[3] = epilogues[0], words[4] = epilogues[1], words[5] = epilogues[2];
     }
     return own;
-}
-
-/* The factors of four channels of a gradient. */
-KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
-{
-    int32_t i;
-    for (i = 0; i < KT_QUAD; i++) {
-        const int32_t m = kt_gained(scaling->prescale[c + i], scaling->gain, c + i);
-        scaling->factor[i] = m * (INT32_C(1) << (16 - scaling->shift));
-    }
 }
 
 #if KT_VECTOR

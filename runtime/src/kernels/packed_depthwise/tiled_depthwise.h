@@ -50,7 +50,15 @@ KT_INLINE kt_four_sums kt_tile_window(kt_four_sums sums, const int32_t *words, c
 }
 #endif
 
-/* Rows of results. negative: what a negative sum takes from the addend; stride: between rows, known to the caller. */
+enum { KT_OF_GRADIENT = -1 };
+
+/* One result. negative: what a negative sum takes from the addend; KT_OF_GRADIENT: of a gradient, whose sum is shifted. */
+KT_INLINE int8_t kt_tile_result(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift, int32_t negative)
+{
+    return negative == KT_OF_GRADIENT ? kt_saturate8(sum >> shift) : kt_requantize_scaled(sum, multiplier, addend - ((sum >> 31) & negative), shift);
+}
+
+/* Rows of results. negative: as above; stride: between rows, known to the caller. */
 KT_INLINE void kt_tiled_results(const kt_tiled_rows *of, int32_t negative, int32_t stride)
 {
     const kt_tile tile = {of->tile.rows, of->tile.columns, of->tile.gap, stride};
@@ -65,14 +73,14 @@ KT_INLINE void kt_tiled_results(const kt_tiled_rows *of, int32_t negative, int32
         for (left = of->width; left > 0; left -= 2, at += of->right, result += 2 * next) {
             kt_four_sums sums = {start, start, start, start};
             sums = kt_tile_window(sums, at, of->weights, &tile);
-            result[0] = kt_requantize_scaled(sums.a, multiplier, addend - ((sums.a >> 31) & negative), shift);
+            result[0] = kt_tile_result(sums.a, multiplier, addend, shift, negative);
             if (left > 1) {
-                result[next] = kt_requantize_scaled(sums.b, multiplier, addend - ((sums.b >> 31) & negative), shift);
+                result[next] = kt_tile_result(sums.b, multiplier, addend, shift, negative);
             }
             if (rows > 1) {
-                result[line] = kt_requantize_scaled(sums.c, multiplier, addend - ((sums.c >> 31) & negative), shift);
+                result[line] = kt_tile_result(sums.c, multiplier, addend, shift, negative);
                 if (left > 1) {
-                    result[line + next] = kt_requantize_scaled(sums.d, multiplier, addend - ((sums.d >> 31) & negative), shift);
+                    result[line + next] = kt_tile_result(sums.d, multiplier, addend, shift, negative);
                 }
             }
         }

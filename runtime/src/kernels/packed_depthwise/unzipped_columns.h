@@ -7,6 +7,7 @@
 
 #include "kt/kernels/window.h"
 #include "../../product/halves.h"
+#include "../convolution/input_gradient.h"
 #include "../gain/gain.h"
 #include "../window.h"
 
@@ -20,6 +21,16 @@ typedef struct {
 } kt_scaling;
 
 enum { KT_HALF = 1 << 15 };
+
+/* The factors of four channels of a gradient. */
+KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
+{
+    int32_t i;
+    for (i = 0; i < KT_QUAD; i++) {
+        const int32_t m = kt_gained(scaling->prescale[c + i], scaling->gain, c + i);
+        scaling->factor[i] = m * (INT32_C(1) << (16 - scaling->shift));
+    }
+}
 
 /* Words of two neighbouring columns of four channels, in one row. */
 typedef struct {
