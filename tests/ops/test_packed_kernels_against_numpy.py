@@ -235,10 +235,10 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
 
 
 def tiled_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
-    """A depthwise layer that goes by tiles: of any window from two rows and columns on, with a stride of 1 or 2 on each axis, any border, and any
+    """A depthwise layer that goes by tiles: of any window from two rows on, with a stride of 1 or 2 on each axis, any border, and any
     number of channels. What cannot be proved is drawn again."""
     for _ in range(1000):
-        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(2, 12))))
+        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(1, 12))))
         stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1))
         edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
         window = Window(kernel, stride, (edge[0], edge[1], edge[2], edge[3]))

@@ -208,8 +208,17 @@ def band_rows(node: Node) -> tuple[int, ...]:
 
 
 def goes_by_tiles(window: Window) -> bool:
-    """Whether two by two results share what they read. Windows of one row or column share taps with one neighbour (packed_depthwise.h)."""
-    return max(window.stride) <= 2 and window.dilation == (1, 1) and min(window.kernel) > 1 and max(window.kernel) < MOST_TILED
+    """Whether two by two results share what they read. Windows of one row share taps with one neighbour (packed_depthwise.h)."""
+    return max(window.stride) <= 2 and window.dilation == (1, 1) and window.kernel[0] > 1 and max(window.kernel) < MOST_TILED
+
+
+def tile_rows(layer: DepthwiseConv2D, t: NodeTypes, rows: int) -> int:
+    """Rows of a band of a layer that goes by tiles, of those that `band_rows` gives; 0 where single positions, or neighbours in a column, take less."""
+    (height, width), channels = t.result().shape[1:3], t.type("x").shape[3]
+    column = layer.window.kernel[1] == t.type("x").shape[2] == 1
+    if channels >= packing.QUAD and (height * width < FEWEST_TILED or column and channels % packing.QUAD == 0):
+        return 0
+    return rows * layer.window.stride[0] if is_banded(layer, packing.QUAD) else rows
 
 
 def tile_scratch(window: Window, rows: int, width: int) -> int:
@@ -230,9 +239,8 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
         raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
     if channels < packing.QUAD and t.has(MERGED):
         raise packing.NotProved(f"fewer than {packing.QUAD} channels, and trained weights")
-    height, width = t.result().shape[1:3]
-    if height * width < FEWEST_TILED and channels >= packing.QUAD and not is_banded(layer, channels):
-        rows = 0
+    if rows and not is_banded(layer, channels):
+        rows = tile_rows(layer, t, rows)
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T

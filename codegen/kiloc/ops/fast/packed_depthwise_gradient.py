@@ -159,8 +159,8 @@ def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
     """Raises NotProved where a gradient does not go by tiles."""
     window, (height, width) = layer.window, layer.x_shape[1:3]
     if window.stride != (1, 1) or not goes_by_tiles(window):
-        raise packing.NotProved("its window has a stride or dilation, or one row or column")
-    if height * width < FEWEST_TILED:
+        raise packing.NotProved("its window has a stride or dilation, or one row")
+    if height * width < FEWEST_TILED or width == 1:
         raise packing.NotProved("its image is too small for tiles")
     if window.kernel[0] * window.kernel[1] > MOST_TAPS:
         raise packing.NotProved(f"its window has more than {MOST_TAPS} taps")

@@ -31,8 +31,8 @@ void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const
 void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                             void *scratch);
 
-/* The same, two by two results at a time, of windows of 2 to 127 rows and columns without dilation, a stride of 1 or 2 on each axis, and any number of
- * channels. rows: of a band, even.
+/* The same, two by two results at a time, of windows of 2 to 127 rows and 1 to 127 columns without dilation, a stride of 1 or 2 on each axis, and any
+ * number of channels. rows: of a band, even.
  * scratch: with `fold` 4 bytes a channel; then 32 * P * kernel rows, where P = ceil((kernel columns + stride) / 2); then
  * 16 * ((ceil(result width / 2) - 1) * stride + P) * ((rows - 1) * stride + kernel rows). The result may lie behind x by whole bands, or in place on x
  * where it is as large. */
@@ -91,7 +91,7 @@ typedef struct {
 void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
                                            int8_t *dx, void *scratch);
 
-/* The same of a window of 2 to 127 rows and columns and of any border, with a stride of 1, of four channels or more. stream: that of
+/* The same of a window of 2 to 127 rows and 1 to 127 columns, of any border, with a stride of 1, of four channels or more. stream: that of
  * kt_tiled_depthwise_s8; rows: of a band, even; scratch: that of the layer with the images exchanged, without `fold`. In place on g where it is as
  * large, else it may lie behind g by whole bands. (taps * 2^22 + 2^(shift - 1)) < 2^31. */
 void kt_tiled_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
