@@ -52,6 +52,8 @@ VARIED_FROM = 184
 """And from this one on they are of `random_shapes.py`, trained by one method or by many."""
 OPERATORS_FROM = 328
 """And from this one on each has one more operator."""
+SPREADS_FROM = 363
+"""And from this one on they are depthwise layers of all windows over images that take most of the memory, trained in all layers by one method."""
 SEEN = 1000
 """Networks from this one on are of all kinds, and nothing is fitted to them."""
 CHANNELS = (3, 5, 8, 10, 12, 16, 17, 20, 24, 32, 33, 40, 48, 64, 96)
@@ -66,7 +68,7 @@ def network(seed: int) -> Graph:
     rng = np.random.default_rng([19, seed])
     kinds = KINDS_OF_NETWORKS if seed < SMALL_FROM else SMALL_KINDS if seed < RARE_FROM else RARE_KINDS if seed < SHAPES_FROM else SHAPES_KINDS
     kinds = kinds if seed < STEMS_FROM else STEMS_KINDS if seed < BEATS_FROM else ("beats",) if seed < VARIED_FROM else VARIED_KINDS
-    kinds = kinds if seed < OPERATORS_FROM else ("operated",)
+    kinds = kinds if seed < OPERATORS_FROM else ("operated",) if seed < SPREADS_FROM else ("spreads",)
     if seed >= SEEN:
         kinds = tuple(dict.fromkeys((*SHAPES_KINDS, *STEMS_KINDS, *KINDS_OF_NETWORKS, *SMALL_KINDS, *RARE_KINDS, *VARIED_KINDS)))
     kind = kinds[seed % len(kinds)]
@@ -170,6 +172,8 @@ def _input(kind: str, rng: np.random.Generator) -> tuple[int, ...]:
         return (1, int(rng.integers(5, 12)), int(rng.integers(5, 12)), int(rng.choice((8, 16, 32))))
     if kind == "stem":
         return (1, int(rng.integers(20, 80)), int(rng.choice((1, 1, 10, 20))), int(rng.choice((1, 1, 2, 3))))
+    if kind == "spreads":
+        return (1, int(rng.integers(10, 42)), int(rng.integers(10, 42)), int(rng.choice((1, 3, 8))))
     if kind in ("recurrent", "elements"):
         return (1, int(rng.integers(4, 24)), *((1,) if kind == "elements" else ()), int(rng.choice((4, 7, 12, 16, 28))))
     return (1, int(rng.integers(32, 130)), int(rng.choice((1, 1, 3))), int(rng.choice((1, 1, 2, 4))))
@@ -222,6 +226,17 @@ def _stem(m: Maker, rng: np.random.Generator) -> Graph:
         _, height, width, _ = m.type(y).shape
         window = _along(height, int(rng.choice((3, 5, 7, 10))), int(rng.choice((1, 2))), width, min(width, 3))
         y = m.depthwise(y, "spread", 1, window, "relu" if rng.random() < 0.6 else "none")
+    return _head(m, m.op(y, "mean", Mean((1, 2)), (1, m.type(y).shape[3])), rng)
+
+
+def _spreads(m: Maker, rng: np.random.Generator) -> Graph:
+    """Two or three depthwise layers behind a pointwise one, with any number of channels."""
+    channels = int(rng.choice((2, 3, 5, 8, 9, 12, 16, 17, 24, 32)))
+    y = m.conv("input", "front", channels, Window((1, 1)), "relu")
+    for i in range(int(rng.integers(2, 4))):
+        _, *now, _ = m.type(y).shape
+        window = _window(rng, tuple(now), (3, 3, 5, 5, 7, 4), int(rng.choice((1, 1, 2))))
+        y = m.depthwise(y, f"spread_{i}", 1, window, "relu" if rng.random() < 0.6 else "none")
     return _head(m, m.op(y, "mean", Mean((1, 2)), (1, m.type(y).shape[3])), rng)
 
 
@@ -299,6 +314,7 @@ SHAPES: dict[str, Callable[[Maker, np.random.Generator], Graph]] = {
     "large": _large,
     "stem": _stem,
     "deep": _deep,
+    "spreads": _spreads,
     "pools": _pools,
     "wide": _wide,
     "recurrent": _recurrent,
@@ -334,6 +350,8 @@ def trained(graph: Graph, seed: int) -> tuple[list[Method], Optimizer, int]:
     }
     if RARE_FROM <= seed < SHAPES_FROM and seed % len(RARE_KINDS) == RARE_KINDS.index("depthwise"):
         return [[kt.Full()], [kt.SparseUpdate()], [kt.ScaleShift()], [kt.BiasOnly()]][seed % 4], kt.SGD(), 1
+    if SPREADS_FROM <= seed < SEEN:
+        return [[kt.BiasOnly()], [kt.ScaleShift()], [kt.Full()], [kt.SparseUpdate()]][seed % 4], kt.SGD(), 1
     if STEMS_FROM <= seed < VARIED_FROM:
         rank = int(rng.choice((1, 2, 4, 5, 7, 8)))
         if seed >= BEATS_FROM and kt.LoRA.sizes:

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph, Node
 from ..ir.kernel_call import KernelCall
+from ..ir.operator import Op
 from ..ir.verify import node_types
 from ..ops.backward.parameter_gradient import ParameterGradient
 from ..ops.fast.blocked_input_gradient import BlockedInputGradient
+from ..ops.fast.merged import Merged
+from ..ops.fast.packed_depthwise import PackedDepthwise
+from ..ops.fast.packed_depthwise_gradient import PackedDepthwiseInputGradient
 from ..ops.fast.triple import TripleLinear
 from ..plan.paging import pages_of
 from ..plan.slice import kernel_call
@@ -23,7 +27,7 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x values of a
     low-rank path; runs: of products whose values lie side by side under a window; chunks: in which a kernel sums them; scratch: bytes, with those of
     weights that are made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it
-    does. Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is
+    does; bands: of rows of the result, each of which is laid out in the own scratch before it is computed. Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is
     more: `_of_window` and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
@@ -68,6 +72,7 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "scratch": float(call.scratch if call else 0) + pages,
         "own scratch": own + pages,
         "made": made,
+        **_of_bands(node, shape, own, channels),
         "inputs x taps": inputs * area,
         **_of_window(area, positions, channels, depth, shape[0]),
         **_of_taps(graph, node, call, macs, results, channels),
@@ -97,6 +102,19 @@ def _in_chunks(node: Node, results: float, positions: float, channels: float) ->
     chunks = _whole(float(node.op.length), node.op.chunk) if isinstance(node.op, TripleLinear) and node.op.chunk else 1.0
     panels = _whole(positions, 6) * chunks
     return {"results x chunks": results * chunks, "p/6 x chunks": panels, "p/6 x c x chunks": panels * channels}
+
+
+def band_of(op: Op) -> int:
+    """Rows of the result that a kernel lays out and computes at a time; 0: it knows no bands."""
+    op = op.operator if isinstance(op, Merged) else op
+    return op.rows if isinstance(op, PackedDepthwise | PackedDepthwiseInputGradient) else 0
+
+
+def _of_bands(node: Node, shape: tuple[int, ...], own: float, channels: float) -> dict[str, float]:
+    """Of a kernel that lays out one band after the other."""
+    rows = band_of(node.op)
+    bands = _whole(float(shape[1]), rows) if rows else 0.0
+    return {"bands": bands, "bands x c": bands * channels, "bands x own scratch": bands * own, "bands x own scratch x c": bands * own * channels}
 
 
 def _bytes(call: KernelCall | None) -> tuple[float, float]:
@@ -248,6 +266,8 @@ def _without_window(positions: float) -> Geometry:
 
 LONG = 128
 """Products of a sum beyond which some kernels have no room for what they would lay out."""
+NARROW = 3
+"""Rows of a band that a kernel takes in other ways than more: one at a time, of each of three positions (`ops/fast/triple_depthwise.py`)."""
 RANK = 4
 """Of a low-rank path that has loops of its own."""
 
@@ -255,7 +275,8 @@ RANK = 4
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
     """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
     something out in scratch, a stride, channels that are no quads, and sums of many products; then a window of one column, one position, a rank
-    above or below 4, channels of the input that several of the result read, channels that are chosen, and a momentum. amounts: of its work.
+    above or below 4, channels of the input that several of the result read, channels that are chosen, a momentum, and bands of so few rows that they
+    have no neighbours. amounts: of its work.
 
     Each form has costs of its own; one that was counted too seldom has those of the form without its last word.
     """
@@ -285,6 +306,8 @@ def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
         words.append("rows")
     if getattr(node.op, "coefficient", 0):
         words.append("momentum")
+    if 0 < band_of(node.op) <= NARROW:
+        words.append("narrow")
     return " ".join(words)
 
 
