@@ -257,12 +257,13 @@ def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
 
 
 def tiled_gradient_case(r: Rng, gain: bool = False) -> Case:
-    """The gradient of a depthwise layer that goes by tiles: any window from two rows on, any border, and four channels or more."""
+    """The gradient of a depthwise layer that goes by tiles: any window from two rows on, a stride of 1 or 2 on each axis, any
+    border, and four channels or more."""
     while True:
         kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(1, 12))))
         edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
         pad = pick(r, (edge[0], edge[1], edge[2], edge[3]), (kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
-        window = Window(kernel, pad=pad)
+        window = Window(kernel, pick(r, (1, 1), (2, 2), (2, 2), (1, 2), (2, 1)), pad)
         h, w = (max(k - a - b, 1) + int(r.integers(0, 16)) for k, a, b in zip(kernel, pad[:2], pad[2:], strict=True))
         c = int(r.integers(4, 15))
         weights = TensorType((1, *kernel, c), "int8", channel_scales(r, c))
@@ -281,7 +282,7 @@ def tiled_gradient_case(r: Rng, gain: bool = False) -> Case:
 
 
 GENERATORS = {
-    "tiled_depthwise_input_gradient": (tiled_gradient_case, 80),
+    "tiled_depthwise_input_gradient": (tiled_gradient_case, 120),
     "tiled_depthwise_gain_input_gradient": (partial(tiled_gradient_case, gain=True), 40),
     "packed_path_ties": (path_ties, 60),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),

@@ -15,12 +15,14 @@ from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS
 from .._merged import MERGED
+from .._window import Window
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
 from .packed_depthwise import (
     COLUMN_PAIR,
     FEWEST_TILED,
     TILE_ROWS,
+    TILING,
     PackedDepthwise,
     banded_stream,
     banded_weights,
@@ -35,6 +37,9 @@ SHIFTS = range(2, 32)
 """Of the sums, that the kernel can do."""
 
 BAND_ROWS = (4, 2)
+
+FEWEST_STRIDED = 32
+"""Results of a channel in the largest part for which the weights and the buffers of all parts are worth making."""
 
 MOST_TAPS = 400
 """Products of 16 and 8 bits whose sum, and half a unit of any shift, stay within 32 bits."""
@@ -74,7 +79,7 @@ class PackedDepthwiseInputGradient(Op):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        return operand, reach.in_bands(self.rows * self.layer.x_shape[2])
+        return operand, reach.in_bands(self.rows * self.layer.window.stride[0] * self.layer.x_shape[2])
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the operator that this stands for."""
@@ -99,7 +104,7 @@ class PackedDepthwiseInputGradient(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op = self.layer
-        _, _, width, channels = op.x_shape
+        width, channels = op.x_shape[2:]
         fields: dict[str, Field] = {
             "window": op.window.fields(op.x_shape, op.y_shape),
             "stream": Argument(n.inputs["stream"]),
@@ -115,8 +120,10 @@ class PackedDepthwiseInputGradient(Op):
             scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
             source = f"kernels/packed_depthwise/banded_depthwise{'_scaled' if gain else ''}.c"
             return KernelCall(f"kt_banded_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, scratch, source, ("product/band.c",))
-        symbol, source = f"kt_tiled_depthwise_{scaled}input_gradient_s8", "kernels/packed_depthwise/tiled_depthwise.c"
-        return KernelCall(symbol, struct, fields, arguments, tile_scratch(op.window, self.rows, width), source)
+        source = "kernels/packed_depthwise/tiled_depthwise_gradient.c"
+        return KernelCall(
+            f"kt_tiled_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, gradient_scratch(op, self.rows), source, (TILING,)
+        )
 
 
 def packed_depthwise_gradient(
@@ -155,13 +162,29 @@ def packed_depthwise_gradient(
     return replace(node, op=op, inputs=inputs), [value], ""
 
 
+def parts_of(layer: DepthwiseInputGradient) -> tuple[int, int]:
+    """Rows and columns of the largest of the parts that its result is computed in: with a stride of two those at even places, and so on."""
+    height, width = (-(-size // stride) for size, stride in zip(layer.x_shape[1:3], layer.window.stride, strict=True))
+    return height, width
+
+
+def gradient_scratch(layer: DepthwiseInputGradient, rows: int) -> int:
+    """Bytes of the weights of four channels and of the buffer of a band, of the largest part."""
+    taps = [-(-kernel // stride) for kernel, stride in zip(layer.window.kernel, layer.window.stride, strict=True)]
+    return tile_scratch(Window((max(taps[0], 2), taps[1])), rows, parts_of(layer)[1])
+
+
 def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
     """Raises NotProved where a gradient does not go by tiles."""
-    window, (height, width) = layer.window, layer.x_shape[1:3]
-    if window.stride != (1, 1) or not goes_by_tiles(window):
-        raise packing.NotProved("its window has a stride or dilation, or one row")
-    if height * width < FEWEST_TILED or width == 1:
+    window = layer.window
+    height, width = parts_of(layer)
+    if not goes_by_tiles(window):
+        raise packing.NotProved("its window has a stride of more than two, dilation, or one row")
+    strided = max(window.stride) > 1
+    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or width == 1:
         raise packing.NotProved("its image is too small for tiles")
+    if strided and window.kernel == (3, 3) and layer.x_shape[3] % packing.QUAD == 0:
+        raise packing.NotProved("of a 3x3 window with a stride tiles would take longer")
     if window.kernel[0] * window.kernel[1] > MOST_TAPS:
         raise packing.NotProved(f"its window has more than {MOST_TAPS} taps")
     if t.has(MERGED):

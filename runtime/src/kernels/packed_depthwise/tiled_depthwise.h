@@ -14,14 +14,14 @@ typedef struct {
     int32_t rows, columns, gap, stride;
 } kt_tile;
 
-/* One channel of a band. words [columns][inputs][4]: of the first result; weights [tile columns][kernel rows][2]; start: of the sums, times 256;
- * down, right: words from one tile to the next; width, rows, channels: of the results. */
+/* One channel of a band. words [columns][inputs][4]: of the first result; weights [tile columns][kernel rows][2]; start: of the sums; down, right:
+ * words from one tile to the next; width, rows: of the results, which are `line` and `next` bytes apart. */
 typedef struct {
     kt_tile tile;
     const int32_t *words, *weights, *epilogue;
     int32_t start, down, right;
     int8_t *y;
-    int32_t width, rows, channels;
+    int32_t width, rows, line, next;
 } kt_tiled_rows;
 
 typedef void kt_tiled_kernel(const kt_tiled_rows *of);
@@ -63,7 +63,7 @@ KT_INLINE void kt_tiled_results(const kt_tiled_rows *of, int32_t negative, int32
 {
     const kt_tile tile = {of->tile.rows, of->tile.columns, of->tile.gap, stride};
     const int32_t multiplier = of->epilogue[0], addend = of->epilogue[1], shift = of->epilogue[2];
-    const int32_t line = of->width * of->channels, next = of->channels, start = of->start;
+    const int32_t line = of->line, next = of->next, start = of->start;
     const int32_t *words = of->words;
     int8_t *y = of->y;
     int32_t rows, left;
