@@ -121,9 +121,7 @@ void kt_walk_tiles(const kt_tiling *tilings, int32_t count, int32_t *scratch, kt
             if (!apart || band == 0) {
                 kt_enter_tiles(t, &buffer, index, &quad);
             }
-            if (band * t->rows < t->window.output[KT_Y]) {
-                kt_tiled_band(t, &buffer, &quad, band, apart && band > 0, fill, kernel);
-            }
+            kt_tiled_band(t, &buffer, &quad, band, apart && band > 0, fill, kernel);
         }
         if (apart) {
             band = band + 1 < bands ? band + 1 : 0;
