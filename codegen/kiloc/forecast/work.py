@@ -27,8 +27,8 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x values of a
     low-rank path; runs: of products whose values lie side by side under a window; chunks: in which a kernel sums them; scratch: bytes, with those of
     weights that are made in front of the call, and own scratch without; made: those bytes, or weights that the call itself makes, as often as it
-    does; bands: of rows of the result, each of which is laid out in the own scratch before it is computed. Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one. Of windows there is
-    more: `_of_window` and `_of_taps`.
+    does; bands: of rows of the result, each of which is laid out in the own scratch before it is computed. Products of whole vectors and quads carry
+    the width in their names: what is left over of a vector takes a whole one. Of windows there is more: `_of_window` and `_of_taps`.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)

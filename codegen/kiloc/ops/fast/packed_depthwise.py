@@ -115,7 +115,7 @@ class PackedDepthwise(Op):
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
         """Bands keep the rows that they overwrite for the next one: of 3x3 windows in vectors one row."""
-        return "x" if (self.banded and self.window.pad == (1, 1, 1, 1) or self.tiled) and self.window.keeps_size else None
+        return "x" if ((self.banded and self.window.pad == (1, 1, 1, 1)) or self.tiled) and self.window.keeps_size else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:
@@ -215,10 +215,10 @@ def goes_by_tiles(window: Window) -> bool:
 
 
 def tile_rows(layer: DepthwiseConv2D, t: NodeTypes, rows: int) -> int:
-    """Rows of a band of a layer that goes by tiles, of those that `band_rows` gives; 0 where single positions, or neighbours in a column, take less."""
+    """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where single positions, or neighbours in a column, take less."""
     (height, width), channels = t.result().shape[1:3], t.type("x").shape[3]
     column = layer.window.kernel[1] == t.type("x").shape[2] == 1
-    if channels >= packing.QUAD and (height * width < FEWEST_TILED or column and channels % packing.QUAD == 0):
+    if channels >= packing.QUAD and (height * width < FEWEST_TILED or (column and channels % packing.QUAD == 0)):
         return 0
     return rows * layer.window.stride[0] if is_banded(layer, packing.QUAD) else rows
 
@@ -235,7 +235,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
     channels = t.type("x").shape[3]
-    if layer.multiplier_of_depth(t) != 1 or channels < packing.QUAD and not rows:
+    if layer.multiplier_of_depth(t) != 1 or (channels < packing.QUAD and not rows):
         return as_convolution(packed if rows else packed_on_stack, node, t, values)
     if channels % packing.QUAD and t.has("gain"):
         raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
