@@ -325,7 +325,8 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY
     kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
-    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);
+    void *const spread_scratch = in_arena(arena, 712); /* 144 bytes, step 2 */
+    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, spread_scratch);
     /* step 3: widen */
     int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
     kt_pad_s8(&widen_params, spread, widen);
@@ -452,7 +453,8 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t input[
     kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
-    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);
+    void *const spread_scratch = in_arena(arena, 712); /* 144 bytes, step 2 */
+    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, spread_scratch);
     /* step 3: widen */
     int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
     kt_pad_s8(&widen_params, spread, widen);

@@ -31,8 +31,6 @@ MOST_EXPANDED = 8
 TILE_ROWS = (8, 4, 2)
 """Of a band that goes by tiles of two by two results, likewise."""
 
-TILING = "kernels/packed_depthwise/tiling.c"
-
 MOST_TILED = 128
 """Rows or columns of a window that goes so: fewer."""
 
@@ -138,7 +136,7 @@ class PackedDepthwise(Op):
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.tiled:
             scratch += tile_scratch(self.window, self.rows, t.result().shape[2])
-            name, source, needs = "tiled_depthwise", "tiled_depthwise", [TILING]
+            name, source = "tiled_depthwise", "tiled_depthwise"
         if self.banded:
             strided = "_strided" if self.window.stride == (2, 2) else ""
             pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1

@@ -22,7 +22,6 @@ from .packed_depthwise import (
     COLUMN_PAIR,
     FEWEST_TILED,
     TILE_ROWS,
-    TILING,
     PackedDepthwise,
     banded_stream,
     banded_weights,
@@ -120,10 +119,8 @@ class PackedDepthwiseInputGradient(Op):
             scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
             source = f"kernels/packed_depthwise/banded_depthwise{'_scaled' if gain else ''}.c"
             return KernelCall(f"kt_banded_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, scratch, source, ("product/band.c",))
-        source = "kernels/packed_depthwise/tiled_depthwise_gradient.c"
-        return KernelCall(
-            f"kt_tiled_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, gradient_scratch(op, self.rows), source, (TILING,)
-        )
+        source = "kernels/packed_depthwise/tiled_depthwise.c"
+        return KernelCall(f"kt_tiled_depthwise_{scaled}input_gradient_s8", struct, fields, arguments, gradient_scratch(op, self.rows), source)
 
 
 def packed_depthwise_gradient(

@@ -45,9 +45,6 @@ typedef struct {
 /* Fills the rows of the buffer from `done` on, of which the first is row `top` of x. */
 typedef void kt_tile_filling(const kt_tiling *t, const kt_tile_buffer *b, const kt_tiled_quad *quad, int32_t top, int32_t done);
 
-/* All results of one tiling, or of several over the same x, whose results are parts of one image: band by band. scratch: that of the largest. */
-void kt_walk_tiles(const kt_tiling *tilings, int32_t count, int32_t *scratch, kt_tile_filling *fill, kt_tiled_kernel *kernel);
-
 /* One row of the image under all windows, of fewer than four channels. */
 static inline void kt_unzip_few(const kt_tiling *t, const kt_tile_buffer *b, const int8_t *x, kt_band_words *words)
 {
@@ -85,6 +82,139 @@ KT_INLINE void kt_fill_tiles(const kt_tiling *t, const kt_tile_buffer *b, const 
     }
     for (row = high; row < b->inputs; row++) {
         kt_outside_pairs(b->words + row, zero, pairs, b->inputs);
+    }
+}
+
+/* Pairs of weights of one kernel row of so many taps, of two channels that share words of the stream. tap: their first weights; a, b: of the two
+ * channels; next: words from one pair to the next. */
+static void kt_tile_row_weights(const kt_tiling *t, int32_t taps, int32_t pairs, const int32_t *tap, int32_t *a, int32_t *b, int32_t next)
+{
+    const int near = t->window.stride[KT_X] == 1;
+    const int32_t step = t->tap_step, times = t->times;
+    const uint32_t kept = times == 0 ? UINT32_MAX : 0xFF00FF00;
+    uint32_t before_a = 0, before_b = 0;
+    for (; pairs > 0; pairs--, taps -= 2, tap += 2 * step, a += next, b += next) {
+        const int32_t first = taps > 0 ? tap[0] : 0, second = taps > 1 ? tap[step] : 0;
+        const uint32_t even_a = (uint32_t)kt_pair_of(first, second) << times & kept, even_b = (uint32_t)kt_pair_of_high(first, second) << times & kept;
+        a[0] = (int32_t)even_a;
+        b[0] = (int32_t)even_b;
+        a[1] = (int32_t)(near ? before_a >> 16 | even_a << 16 : before_a);
+        b[1] = (int32_t)(near ? before_b >> 16 | even_b << 16 : before_b);
+        before_a = even_a;
+        before_b = even_b;
+    }
+}
+
+/* Rows that the band before read too, from row `from` of the buffer on, to its beginning. */
+static void kt_carry_tiled_rows(const kt_tile_buffer *b, int32_t from)
+{
+    kt_band_words *words = b->words;
+    int32_t left, row;
+    for (left = kt_columns_count(&b->columns); left > 0; left--, words += b->inputs) {
+        for (row = from; row < b->inputs; row++) {
+            words[row - from] = words[row];
+        }
+    }
+}
+
+/* The four channels that the stream has in place `index`, with their weights. */
+static void kt_enter_tiles(const kt_tiling *t, const kt_tile_buffer *b, int32_t index, kt_tiled_quad *quad)
+{
+    const kt_window *const window = &t->window;
+    const int32_t kernel = window->kernel[KT_Y], channel = 2 * b->pairs * kernel;
+    const int32_t *tap = t->stream + index * t->quad_words + t->first_tap;
+    int32_t row;
+    quad->c = kt_maximum(kt_minimum(KT_QUAD * index, window->input[KT_CHANNELS] - KT_QUAD), 0);
+    quad->first = KT_QUAD * index - quad->c;
+    quad->end = kt_minimum(window->input[KT_CHANNELS], KT_QUAD);
+    quad->starts = t->starts + index * t->start_quad_step - quad->first * t->start_step;
+    quad->epilogues = t->epilogues + index * t->epilogue_quad_step;
+    for (row = 0; row < kernel; row++, tap += t->row_step) { /* channels 0 and 2 share words, and 1 and 3 */
+        const int32_t taps = row < t->tap_rows ? window->kernel[KT_X] : 0;
+        int32_t *const weights = b->weights + 2 * row;
+        kt_tile_row_weights(t, taps, b->pairs, tap, weights, weights + 2 * channel, 2 * kernel);
+        kt_tile_row_weights(t, taps, b->pairs, tap + 1, weights + channel, weights + 3 * channel, 2 * kernel);
+    }
+    if (t->scaling != NULL) {
+        quad->scaling = *t->scaling;
+        kt_set_factors(&quad->scaling, quad->c);
+    }
+}
+
+/* One band of four channels. carried: the rows that the band before read too are in the buffer. */
+static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_tiled_quad *quad, int32_t band, int carried, kt_tile_filling *fill,
+                          kt_tiled_kernel *kernel)
+{
+    const kt_window *const window = &t->window;
+    const int32_t oy = band * t->rows, stride = window->stride[KT_Y], rows = window->kernel[KT_Y], next = KT_QUAD * b->inputs;
+    const int32_t word_bytes = (int32_t)sizeof(int32_t), weights = 2 * b->pairs * rows;
+    kt_tiled_rows of = {{rows, b->pairs, word_bytes * (next - KT_QUAD * rows), stride},
+                        &b->words->left.first + quad->first,
+                        b->weights + quad->first * weights,
+                        quad->epilogues + quad->first * t->epilogue_step,
+                        0,
+                        2 * KT_QUAD * stride,
+                        next * window->stride[KT_X],
+                        t->y + oy * t->line + quad->c + quad->first,
+                        window->output[KT_X],
+                        kt_minimum(window->output[KT_Y] - oy, t->rows),
+                        t->line,
+                        t->next};
+    int32_t done = 0, c;
+    if (carried) {
+        done = rows - stride;
+        kt_carry_tiled_rows(b, b->inputs - done);
+    }
+    fill(t, b, quad, oy * stride - window->pad[KT_Y], done);
+    for (c = quad->first; c < quad->end; c++, of.words++, of.weights += weights, of.epilogue += t->epilogue_step, of.y++) {
+        of.start = quad->starts[c * t->start_step] * t->unit;
+        kernel(&of);
+    }
+}
+
+/* The buffer of a tiling, whose columns outside of the image are those of every row. */
+static kt_tile_buffer kt_buffer_of(const kt_tiling *t, int32_t *scratch)
+{
+    const kt_window *const window = &t->window;
+    const int32_t pairs = (window->kernel[KT_X] + window->stride[KT_X] + 1) / 2;
+    const kt_tile_buffer b = {kt_columns_of(window, ((window->output[KT_X] + 1) / 2 - 1) * window->stride[KT_X] + pairs), pairs,
+                              (t->rows - 1) * window->stride[KT_Y] + window->kernel[KT_Y], scratch,
+                              (kt_band_words *)(scratch + 2 * KT_QUAD * pairs * window->kernel[KT_Y])};
+    int32_t row;
+    for (row = 0; row < b.inputs; row++) {
+        kt_outside_pairs(b.words + row, t->outside, kt_columns_count(&b.columns), b.inputs);
+    }
+    return b;
+}
+
+/* All results of one tiling, or of several over the same x, whose results are parts of one image: band by band. scratch: that of the largest. */
+static void kt_walk_tiles(const kt_tiling *tilings, int32_t count, int32_t *scratch, kt_tile_filling *fill, kt_tiled_kernel *kernel)
+{
+    const kt_tiling *const first = tilings;
+    const int32_t quads = (first->window.input[KT_CHANNELS] + KT_QUAD - 1) / KT_QUAD, bands = (first->window.output[KT_Y] + first->rows - 1) / first->rows;
+    const int32_t direction = kt_direction(first->x, first->y);
+    const int apart = count == 1 && kt_channels_apart(&first->window, first->x, first->y);
+    kt_tiled_quad quad = {first->starts, first->epilogues, 0, 0, 0, {NULL, NULL, 0, {0, 0, 0, 0}}};
+    kt_tile_buffer buffer = kt_buffer_of(first, scratch);
+    int32_t band = apart ? 0 : kt_first(direction, bands), index = 0, i;
+    while (index < quads && kt_within(band, bands)) {
+        for (i = 0; i < count; i++) {
+            const kt_tiling *const t = tilings + i;
+            if (count > 1) {
+                buffer = kt_buffer_of(t, scratch);
+            }
+            if (!apart || band == 0) {
+                kt_enter_tiles(t, &buffer, index, &quad);
+            }
+            kt_tiled_band(t, &buffer, &quad, band, apart && band > 0, fill, kernel);
+        }
+        if (apart) {
+            band = band + 1 < bands ? band + 1 : 0;
+            index += band == 0;
+        } else {
+            index = index + 1 < quads ? index + 1 : 0;
+            band += index == 0 ? direction : 0;
+        }
     }
 }
 
