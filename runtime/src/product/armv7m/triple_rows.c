@@ -127,16 +127,25 @@ KT_NAKED void kt_triple_strided_rows_away(const kt_triple_rows *rows)
     "ldrsb r4, [r2], #1\n\t" \
     "mla r8, r6, r4, r8\n\t" "mla r9, r7, r4, r9\n\t"
 
+#define KT_ENTER_TAPS \
+    "push {r0, r4-r11, lr}\n\t" \
+    "ldr lr, [r1, #8]\n\t" \
+    "ldr r3, [r1, #12]\n\t" \
+    "ldr r5, [r1, #16]\n\t" \
+    "ldr r2, [r1, #4]\n\t" \
+    "ldr r1, [r1]\n\t" \
+    "mov r8, #0\n\t" "mov r9, #0\n\t" "mov r10, #0\n\t" "mov r11, #0\n\t"
+#define KT_NEXT_TAPS \
+    "subs r3, #1\n\t" \
+    "bne 1b\n\t" \
+    "ldr r0, [sp], #4\n\t" \
+    "stm r0, {r8-r11}\n\t" \
+    "pop {r4-r11, pc}\n\t"
+
 KT_NAKED void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps)
 {
-    __asm__ volatile("push {r0, r4-r11, lr}\n\t"
-                     "ldr lr, [r1, #8]\n\t"
-                     "ldr r3, [r1, #12]\n\t"
-                     "ldr r5, [r1, #16]\n\t"
-                     "ldr r2, [r1, #4]\n\t"
-                     "ldr r1, [r1]\n\t"
+    __asm__ volatile(KT_ENTER_TAPS
                      "lsrs r5, r5, #1\n\t"
-                     "mov r8, #0\n\t" "mov r9, #0\n\t" "mov r10, #0\n\t" "mov r11, #0\n\t"
                      "1:\n\t"
                      "mov r0, r1\n\t"
                      "add r1, r1, lr\n\t"
@@ -149,11 +158,7 @@ KT_NAKED void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps
                      "bne 2b\n\t"
                      "ldrd r6, r7, [r0]\n\t"
                      "mla r10, r6, r4, r10\n\t" "mla r11, r7, r4, r11\n\t"
-                     "subs r3, #1\n\t"
-                     "bne 1b\n\t"
-                     "ldr r0, [sp], #4\n\t"
-                     "stm r0, {r8-r11}\n\t"
-                     "pop {r4-r11, pc}\n\t");
+                     KT_NEXT_TAPS);
 }
 
 /* A tap of both rows, of which the second is two rows of the plane further. */
@@ -166,13 +171,7 @@ KT_NAKED void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps
 
 KT_NAKED void kt_triple_strided_words(uint32_t *words, const kt_triple_taps *taps)
 {
-    __asm__ volatile("push {r0, r4-r11, lr}\n\t"
-                     "ldr lr, [r1, #8]\n\t"
-                     "ldr r3, [r1, #12]\n\t"
-                     "ldr r5, [r1, #16]\n\t"
-                     "ldr r2, [r1, #4]\n\t"
-                     "ldr r1, [r1]\n\t"
-                     "mov r8, #0\n\t" "mov r9, #0\n\t" "mov r10, #0\n\t" "mov r11, #0\n\t"
+    __asm__ volatile(KT_ENTER_TAPS
                      "1:\n\t"
                      "mov r0, r1\n\t"
                      "add r1, r1, lr\n\t"
@@ -182,11 +181,7 @@ KT_NAKED void kt_triple_strided_words(uint32_t *words, const kt_triple_taps *tap
                      "2:\n\t" KT_STRIDED_TAP KT_STRIDED_TAP
                      "subs r12, #1\n\t"
                      "bne 2b\n\t"
-                     "subs r3, #1\n\t"
-                     "bne 1b\n\t"
-                     "ldr r0, [sp], #4\n\t"
-                     "stm r0, {r8-r11}\n\t"
-                     "pop {r4-r11, pc}\n\t");
+                     KT_NEXT_TAPS);
 }
 
 #endif
