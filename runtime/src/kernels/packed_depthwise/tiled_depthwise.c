@@ -129,20 +129,18 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
     const kt_scaling scaling = {params->prescale, gain, params->prescale_shift, {0, 0, 0, 0}};
     const int32_t half = (int32_t)(UINT32_C(1) << (params->shift - 1)), rounding[3] = {0, 0, params->shift};
     kt_tiling parts[KT_MOST_PARTS];
-    int32_t iy, ix, count = 0;
-    for (iy = 0; iy < stride_y; iy++) {
-        for (ix = 0; ix < stride_x; ix++) {
-            kt_tiling t = {*window, g,     dx + (iy * width + ix) * channels, 0, stride_y * width * channels, stride_x * channels, params->rows,
-                           params->stream, quad_words, 0, -2 * stride_x, -2 * stride_y * columns, 0, 0, &half, rounding, 0, 0, 0, 0, 1, &scaling};
-            const kt_axis_taps rows = kt_turn_axis(&t.window, KT_Y, iy), taps = kt_turn_axis(&t.window, KT_X, ix);
-            t.first_tap = 2 * ((rows.tap + (rows.count - 1) * stride_y) * columns + taps.tap + (taps.count - 1) * stride_x);
-            t.tap_rows = rows.count;
-            t.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
-            if (t.window.output[KT_Y] > 0 && t.window.output[KT_X] > 0) {
-                parts[count++] = t;
-            }
-        }
-    }
+    int32_t part = 0, count = 0;
+    do {
+        const int32_t iy = part / stride_x, ix = part % stride_x;
+        kt_tiling t = {*window, g,     dx + (iy * width + ix) * channels, 0, stride_y * width * channels, stride_x * channels, params->rows,
+                       params->stream, quad_words, 0, -2 * stride_x, -2 * stride_y * columns, 0, 0, &half, rounding, 0, 0, 0, 0, 1, &scaling};
+        const kt_axis_taps rows = kt_turn_axis(&t.window, KT_Y, iy), taps = kt_turn_axis(&t.window, KT_X, ix);
+        t.first_tap = 2 * ((rows.tap + (rows.count - 1) * stride_y) * columns + taps.tap + (taps.count - 1) * stride_x);
+        t.tap_rows = rows.count;
+        t.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
+        parts[count] = t;
+        count += t.window.output[KT_Y] > 0 && t.window.output[KT_X] > 0;
+    } while (++part < stride_y * stride_x);
     kt_walk_tiles(parts, count, scratch, kt_fill_gradients, kt_tiled_gradient);
 }
 
