@@ -281,6 +281,17 @@ def tiled_gradient_case(r: Rng, gain: bool = False) -> Case:
             return found
 
 
+def widest_tiled_gradient(kernel: tuple[int, int]) -> Case:
+    """The gradient of a window whose values are all as large as they may be, with the largest shift. Raises NotProved."""
+    h, w, c = kernel[0] + 3, kernel[1] + 3, 5
+    window = Window(kernel, pad=(kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
+    weights = TensorType((1, *kernel, c), "int8", Quantization((0.5,) * c, 0, 3))
+    sign = np.array([1, -1, 1, -1, 1])
+    arrays = {"g": np.broadcast_to(-127 * sign, (1, h, w, c)).astype(np.int8), "weights": np.full(weights.shape, -128, np.int8)}
+    op = DepthwiseInputGradient(window, (1, h, w, c), (1, h, w, c), 7, shift=31)
+    return repacked(Case(op, {"g": gradient((1, h, w, c), 1.0), "weights": weights}, arrays), partial(packed_depthwise_gradient, 2))[0]
+
+
 GENERATORS = {
     "tiled_depthwise_input_gradient": (tiled_gradient_case, 120),
     "tiled_depthwise_gain_input_gradient": (partial(tiled_gradient_case, gain=True), 40),
@@ -305,6 +316,12 @@ GENERATORS = {
 @pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
 def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
     check(library, generated(GENERATORS, name, seed))
+
+
+def test_sums_of_the_largest_tiled_windows_have_room(library: Library) -> None:
+    check(library, widest_tiled_gradient((15, 17)))
+    with pytest.raises(NotProved, match="more than 255 taps"):
+        widest_tiled_gradient((16, 16))
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -10,6 +10,15 @@
         row##1 += (word)[1] * (weight); \
     } while (0)
 
+/* The sums of two rows. */
+#define KT_PUT_TWO_ROWS(words) \
+    do { \
+        (words)[0] = a0; \
+        (words)[1] = a1; \
+        (words)[2] = b0; \
+        (words)[3] = b1; \
+    } while (0)
+
 /* One kernel column of two rows, and of the third. */
 #define KT_TWO_ROWS_OF(column, weights) \
     const uint32_t w0 = (uint32_t)(weights)[0], w1 = (uint32_t)(weights)[1], w2 = (uint32_t)(weights)[2]; \
@@ -33,10 +42,7 @@ static void KT_IN_ORDER kt_two_rows(uint32_t *words, const uint32_t *column, int
     for (; weights != end; weights += 3, column += next) {
         KT_TWO_ROWS_OF(column, weights);
     }
-    words[0] = a0;
-    words[1] = a1;
-    words[2] = b0;
-    words[3] = b1;
+    KT_PUT_TWO_ROWS(words);
 }
 
 static void KT_IN_ORDER kt_three_rows(uint32_t *words, const uint32_t *column, int32_t next, const int8_t *weights)
@@ -46,10 +52,7 @@ static void KT_IN_ORDER kt_three_rows(uint32_t *words, const uint32_t *column, i
     for (; weights != end; weights += 3, column += next) {
         KT_THREE_ROWS_OF(column, weights);
     }
-    words[0] = a0;
-    words[1] = a1;
-    words[2] = b0;
-    words[3] = b1;
+    KT_PUT_TWO_ROWS(words);
     words[4] = c0;
     words[5] = c1;
 }
@@ -68,10 +71,7 @@ static void KT_IN_ORDER kt_strided_rows(uint32_t *words, const uint32_t *column,
         KT_ADD(b, w1, column + 6);
         KT_ADD(b, w2, column + 8);
     }
-    words[0] = a0;
-    words[1] = a1;
-    words[2] = b0;
-    words[3] = b1;
+    KT_PUT_TWO_ROWS(words);
 }
 
 KT_INLINE void kt_rows(const kt_triple_rows *rows, int32_t count, int32_t stride, int32_t negative)
@@ -117,10 +117,7 @@ void KT_IN_ORDER kt_triple_window_words(uint32_t *words, const kt_triple_taps *t
         }
         KT_ADD(b, weight, word + 2);
     }
-    words[0] = a0;
-    words[1] = a1;
-    words[2] = b0;
-    words[3] = b1;
+    KT_PUT_TWO_ROWS(words);
 }
 
 void KT_IN_ORDER kt_triple_strided_words(uint32_t *words, const kt_triple_taps *taps)
@@ -138,10 +135,7 @@ void KT_IN_ORDER kt_triple_strided_words(uint32_t *words, const kt_triple_taps *
             KT_ADD(b, weight, word + 2 * KT_ROW_WORDS);
         }
     }
-    words[0] = a0;
-    words[1] = a1;
-    words[2] = b0;
-    words[3] = b1;
+    KT_PUT_TWO_ROWS(words);
 }
 
 #include "triple_rows_named.h"

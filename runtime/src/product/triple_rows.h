@@ -41,9 +41,7 @@ void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps);
 #if !KT_ARMV6M
 /* The same of two rows whose windows lie two rows of the plane apart, of any number of rows. */
 void kt_triple_strided_words(uint32_t *words, const kt_triple_taps *taps);
-#endif
 
-#if !KT_ARMV6M
 #define KT_TWO_ROWS(rounding) kt_triple_two_rows_##rounding
 #define KT_THREE_ROWS(rounding) kt_triple_three_rows_##rounding
 void kt_triple_two_rows_half_up(const kt_triple_rows *rows);

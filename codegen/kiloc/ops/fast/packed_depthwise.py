@@ -89,10 +89,7 @@ class PackedDepthwise(Op):
         channels = self.weights.shape[3]
         if self.banded:
             return banded_weights(e.array("stream"), channels)
-        order = quads(channels)
-        weights, epilogue = packed_weights(e.array("stream"), len(order))
-        first = [order.index(c) for c in range(channels)]
-        return weights[first], epilogue[first]
+        return quad_weights(e.array("stream"), channels)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         weights, epilogue = self.unpacked(e)
@@ -182,6 +179,14 @@ def packed_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[
     halves = pairs.view(np.int16).reshape(len(words), -1, 2, 2)  # [quad, tap, even or odd, low or high]
     weights = halves.transpose(0, 3, 2, 1).reshape(channels, -1)
     return weights.astype(np.int64), epilogue.reshape(channels, packing.EPILOGUE).astype(np.int64)
+
+
+def quad_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weights [channels, taps] and requantisation [channels, 3] of a stream of the quads of so many channels."""
+    order = quads(channels)
+    weights, epilogue = packed_weights(stream, len(order))
+    first = [order.index(c) for c in range(channels)]
+    return weights[first], epilogue[first]
 
 
 def banded_stream(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:

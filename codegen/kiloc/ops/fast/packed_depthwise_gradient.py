@@ -26,7 +26,7 @@ from .packed_depthwise import (
     banded_stream,
     banded_weights,
     goes_by_tiles,
-    packed_weights,
+    quad_weights,
     quads,
     stream_of,
     tile_scratch,
@@ -40,8 +40,8 @@ BAND_ROWS = (4, 2)
 FEWEST_STRIDED = 32
 """Results of a channel in the largest part for which the weights and the buffers of all parts are worth making."""
 
-MOST_TAPS = 400
-"""Products of 16 and 8 bits whose sum, and half a unit of any shift, stay within 32 bits."""
+MOST_TAPS = 255
+"""Products of 16 and 8 bits, each at most 2^22, whose sum stays within 32 bits with half a unit of any shift, at most 2^30."""
 
 
 def is_banded(layer: DepthwiseInputGradient) -> bool:
@@ -93,8 +93,7 @@ class PackedDepthwiseInputGradient(Op):
         if is_banded(self.layer):
             weights, _ = banded_weights(e.array("stream"), channels)
         else:
-            order = quads(channels)
-            weights = packed_weights(e.array("stream"), len(order))[0][[order.index(c) for c in range(channels)]]
+            weights, _ = quad_weights(e.array("stream"), channels)
         arrays["weights"] = weights.astype(np.int8).T.reshape(self.weights.shape)
         return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 

@@ -91,9 +91,14 @@ typedef struct {
 void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
                                            int8_t *dx, void *scratch);
 
-/* The same of a window of 2 to 127 rows and 1 to 127 columns, of any border, with a stride of 1, of four channels or more. stream: that of
- * kt_tiled_depthwise_s8; rows: of a band, even; scratch: that of the layer with the images exchanged, without `fold`. In place on g where it is as
- * large, else it may lie behind g by whole bands. (taps * 2^22 + 2^(shift - 1)) < 2^31. */
+/* The same of a window of 2 to 127 rows and 1 to 127 columns, 255 taps at most, of any border, with a stride of 1 or 2 on each axis, of four channels
+ * or more.
+ *
+ * stream              that of kt_tiled_depthwise_s8, which may be the same; only the words of its weights are read
+ * rows                of a band, even; with a stride between rows of 2 twice as many rows of dx
+ * scratch             that of kt_tiled_depthwise_s8 without `fold`, for a stride of 1, max(ceil(kernel rows / stride), 2) kernel rows,
+ *                     ceil(kernel columns / stride) kernel columns, and a result of ceil(width of dx / stride) columns
+ * In place on g where dx is as large, else dx may lie behind g by whole bands. */
 void kt_tiled_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
 /* The same with a gain, kt_depthwise_scaled_input_gradient_s8. */

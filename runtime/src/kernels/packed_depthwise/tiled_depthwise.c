@@ -30,15 +30,34 @@ static void kt_tiled_strided_relu(const kt_tiled_rows *of)
     kt_tiled_results(of, 0, 2);
 }
 
-/* A layer. starts: of the sums; scaled: four of them, then what their results end with, and so on. near, strided: for a stride between rows of 1 and 2. */
+/* A layer. starts: of the sums; scaled: four of them, then what their results end with, and so on. near, strided: for a stride between rows of 1 and
+ * 2. */
 static void kt_tile_layer(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *starts, int scaled, int8_t *y, int32_t *scratch,
                           kt_tiled_kernel *near, kt_tiled_kernel *strided)
 {
     const kt_window *const window = &params->window;
     const int32_t columns = window->kernel[KT_X], rows = window->kernel[KT_Y], weights = 2 * rows * columns;
     const int32_t next = window->output[KT_CHANNELS], line = window->output[KT_X] * next;
-    kt_tiling t = {*window,      x, y, params->outside, line, next, params->rows, params->stream, weights + KT_EPILOGUE, 0, 2, 2 * columns, rows, 8, starts,
-                   params->stream + weights, 1, KT_QUAD, 3, weights + KT_EPILOGUE, 256, NULL};
+    kt_tiling t = {.window = *window,
+                   .x = x,
+                   .y = y,
+                   .outside = params->outside,
+                   .line = line,
+                   .next = next,
+                   .rows = params->rows,
+                   .stream = params->stream,
+                   .quad_words = weights + KT_EPILOGUE,
+                   .tap_step = 2,
+                   .row_step = 2 * columns,
+                   .tap_rows = rows,
+                   .times = 8,
+                   .starts = starts,
+                   .start_step = 1,
+                   .start_quad_step = KT_QUAD,
+                   .unit = 256,
+                   .epilogues = params->stream + weights,
+                   .epilogue_step = 3,
+                   .epilogue_quad_step = weights + KT_EPILOGUE};
     if (scaled) {
         t.epilogues = starts + KT_QUAD;
         t.start_quad_step = t.epilogue_quad_step = KT_QUAD + KT_EPILOGUE;
@@ -125,15 +144,27 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], columns = window->kernel[KT_X];
-    const int32_t stride_y = window->stride[KT_Y], stride_x = window->stride[KT_X], quad_words = 2 * window->kernel[KT_Y] * columns + KT_EPILOGUE;
+    const int32_t stride_y = window->stride[KT_Y], stride_x = window->stride[KT_X];
     const kt_scaling scaling = {params->prescale, gain, params->prescale_shift, {0, 0, 0, 0}};
     const int32_t half = (int32_t)(UINT32_C(1) << (params->shift - 1)), rounding[3] = {0, 0, params->shift};
     kt_tiling parts[KT_MOST_PARTS];
     int32_t part = 0, count = 0;
     do {
         const int32_t iy = part / stride_x, ix = part % stride_x;
-        kt_tiling t = {*window, g,     dx + (iy * width + ix) * channels, 0, stride_y * width * channels, stride_x * channels, params->rows,
-                       params->stream, quad_words, 0, -2 * stride_x, -2 * stride_y * columns, 0, 0, &half, rounding, 0, 0, 0, 0, 1, &scaling};
+        kt_tiling t = {.window = *window,
+                       .x = g,
+                       .y = dx + (iy * width + ix) * channels,
+                       .line = stride_y * width * channels,
+                       .next = stride_x * channels,
+                       .rows = params->rows,
+                       .stream = params->stream,
+                       .quad_words = 2 * window->kernel[KT_Y] * columns + KT_EPILOGUE,
+                       .tap_step = -2 * stride_x,
+                       .row_step = -2 * stride_y * columns,
+                       .starts = &half,
+                       .unit = 1,
+                       .epilogues = rounding,
+                       .scaling = &scaling};
         const kt_axis_taps rows = kt_turn_axis(&t.window, KT_Y, iy), taps = kt_turn_axis(&t.window, KT_X, ix);
         t.first_tap = 2 * ((rows.tap + (rows.count - 1) * stride_y) * columns + taps.tap + (taps.count - 1) * stride_x);
         t.tap_rows = rows.count;

@@ -1,8 +1,8 @@
 /* tiled_depthwise.h: the windows of one channel for depthwise convolutions with a stride of one or two, two by two results at a time.
  *
  * Of a word of two columns a window that begins at the left one and its neighbour each need a pair of weights, the neighbour's shifted by the
- * stride; each word meets them in the windows of two rows of results. Weights are times 256, so that sums need no scaling before they are
- * requantised (product.h). */
+ * stride; each word meets them in the windows of two rows of results. Weights of a layer are times 256, so that sums need no scaling before they
+ * are requantised (product.h). */
 #ifndef KT_TILED_DEPTHWISE_H
 #define KT_TILED_DEPTHWISE_H
 

@@ -95,7 +95,8 @@ static void kt_tile_row_weights(const kt_tiling *t, int32_t taps, int32_t pairs,
     uint32_t before_a = 0, before_b = 0;
     for (; pairs > 0; pairs--, taps -= 2, tap += 2 * step, a += next, b += next) {
         const int32_t first = taps > 0 ? tap[0] : 0, second = taps > 1 ? tap[step] : 0;
-        const uint32_t even_a = (uint32_t)kt_pair_of(first, second) << times & kept, even_b = (uint32_t)kt_pair_of_high(first, second) << times & kept;
+        const uint32_t even_a = (uint32_t)kt_pair_of(first, second) << times & kept;
+        const uint32_t even_b = (uint32_t)kt_pair_of_high(first, second) << times & kept;
         a[0] = (int32_t)even_a;
         b[0] = (int32_t)even_b;
         a[1] = (int32_t)(near ? before_a >> 16 | even_a << 16 : before_a);
@@ -148,18 +149,17 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_
     const kt_window *const window = &t->window;
     const int32_t oy = band * t->rows, stride = window->stride[KT_Y], rows = window->kernel[KT_Y], next = KT_QUAD * b->inputs;
     const int32_t word_bytes = (int32_t)sizeof(int32_t), weights = 2 * b->pairs * rows;
-    kt_tiled_rows of = {{rows, b->pairs, word_bytes * (next - KT_QUAD * rows), stride},
-                        &b->words->left.first + quad->first,
-                        b->weights + quad->first * weights,
-                        quad->epilogues + quad->first * t->epilogue_step,
-                        0,
-                        2 * KT_QUAD * stride,
-                        next * window->stride[KT_X],
-                        t->y + oy * t->line + quad->c + quad->first,
-                        window->output[KT_X],
-                        kt_minimum(window->output[KT_Y] - oy, t->rows),
-                        t->line,
-                        t->next};
+    kt_tiled_rows of = {.tile = {rows, b->pairs, word_bytes * (next - KT_QUAD * rows), stride},
+                        .words = &b->words->left.first + quad->first,
+                        .weights = b->weights + quad->first * weights,
+                        .epilogue = quad->epilogues + quad->first * t->epilogue_step,
+                        .down = 2 * KT_QUAD * stride,
+                        .right = next * window->stride[KT_X],
+                        .y = t->y + oy * t->line + quad->c + quad->first,
+                        .width = window->output[KT_X],
+                        .rows = kt_minimum(window->output[KT_Y] - oy, t->rows),
+                        .line = t->line,
+                        .next = t->next};
     int32_t done = 0, c;
     if (carried) {
         done = rows - stride;
@@ -191,7 +191,8 @@ static kt_tile_buffer kt_buffer_of(const kt_tiling *t, int32_t *scratch)
 static void kt_walk_tiles(const kt_tiling *tilings, int32_t count, int32_t *scratch, kt_tile_filling *fill, kt_tiled_kernel *kernel)
 {
     const kt_tiling *const first = tilings;
-    const int32_t quads = (first->window.input[KT_CHANNELS] + KT_QUAD - 1) / KT_QUAD, bands = (first->window.output[KT_Y] + first->rows - 1) / first->rows;
+    const int32_t quads = (first->window.input[KT_CHANNELS] + KT_QUAD - 1) / KT_QUAD;
+    const int32_t bands = (first->window.output[KT_Y] + first->rows - 1) / first->rows;
     const int32_t direction = kt_direction(first->x, first->y);
     const int apart = count == 1 && kt_channels_apart(&first->window, first->x, first->y);
     kt_tiled_quad quad = {first->starts, first->epilogues, 0, 0, 0, {NULL, NULL, 0, {0, 0, 0, 0}}};
