@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
+from line_window import line_window
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
@@ -145,9 +146,21 @@ def sparse_weight_gradient(r: Rng) -> Case:
     return with_operands(case, types, {"rows": rows, "accumulator": accumulator(r, *shape)})
 
 
-def depthwise_weight_gradient(r: Rng) -> Case:
-    window, h, w = window_and_size(r)
-    ci, factor = int(r.integers(1, 9)), pick(r, 1, 2, 3)
+def depthwise_line_gradient(r: Rng) -> Case:
+    """Of windows along one axis, and of those that are wide."""
+    if r.random() < 0.6:
+        window, (h, w) = line_window(r)
+        return depthwise_weight_gradient(r, (window, h, w), 1)
+    kernel = (int(r.integers(2, 5)), int(r.integers(8, 16)))
+    edge = tuple(int(e) for e in r.integers(0, 6, 4))
+    window = Window(kernel, pick(r, (1, 1), (2, 2), (1, 2), (2, 1)), edge, pick(r, (1, 1), (2, 1), (1, 2)))  # type: ignore[arg-type]
+    h, w = ((k - 1) * d + 1 + int(r.integers(0, 40 // k)) for k, d in zip(kernel, window.dilation, strict=True))
+    return depthwise_weight_gradient(r, (window, h, w), 1)
+
+
+def depthwise_weight_gradient(r: Rng, place: tuple[Window, int, int] | None = None, factor: int = 0) -> Case:
+    window, h, w = place or window_and_size(r)
+    ci, factor = int(r.integers(1, 9)), factor or pick(r, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     rows, whole = rows_table(r, co), bool(r.random() < 0.5)
     shape = (1, *window.kernel, co if whole else int(rows.max()) + 1)
@@ -230,7 +243,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, count)
         for f, count in (
             (sparse, 50), (depthwise_scaled, 30), (delta_input_gradient, 60), (new_head_gradient, 60), (many_channels, 8), (gained_gradient, 40),
-            (gained_depthwise_gradient, 40), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
+            (gained_depthwise_gradient, 40), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50), (depthwise_line_gradient, 60),
             (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40),
             (bottleneck_input_gradient, 40),
         )

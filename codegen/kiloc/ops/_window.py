@@ -47,6 +47,29 @@ class Window:
         extent = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
         return self.stride == (1, 1) and min(self.pad) >= 0 and [self.pad[0] + self.pad[2], self.pad[1] + self.pad[3]] == extent
 
+    @property
+    def turned(self) -> Window:
+        """The window over an image whose rows and columns are exchanged."""
+        top, left, bottom, right = self.pad
+        return Window(self.kernel[::-1], self.stride[::-1], (left, top, right, bottom), self.dilation[::-1])
+
+    def upright(self, size: tuple[int, int]) -> tuple[Window, tuple[int, int]]:
+        """A window of one column over other rows and columns of the same bytes, of the same results, and how many rows and columns they are; itself
+        where there is none. size: rows and columns of the image.
+
+        Kernels that compute neighbouring rows together find none in an image of one row, whose columns are as good as rows; of a window with a
+        dilation of d every d-th row is the next one in an image of rows that are d times as wide.
+        """
+        window, (height, width) = self, size
+        if height == self.kernel[0] == 1 and self.kernel[1] > 1 and (self.pad[0], self.pad[2]) == (0, 0):
+            window, (height, width) = self.turned, (width, height)
+        rows, d = window.output(height, width)[0], window.dilation[0]
+        apart = window.kernel[1] == window.stride[0] == window.stride[1] == 1 and (window.pad[1], window.pad[3]) == (0, 0)
+        if d > 1 and apart and height % d == rows % d == window.pad[0] % d == 0:
+            pad = (window.pad[0] // d, 0, (rows - height - window.pad[0]) // d + window.kernel[0] - 1, 0)
+            window, (height, width) = Window((window.kernel[0], 1), pad=pad), (height // d, width * d)
+        return window, (height, width)
+
     def taps(self, out: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
         """(ky, kx, rows, columns) of the padded input that each kernel position meets."""
         found = []

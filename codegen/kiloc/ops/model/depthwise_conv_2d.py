@@ -393,9 +393,16 @@ class DepthwiseWeightGradient(ParameterGradient):
     def macs(self, t: NodeTypes) -> int:
         return self.y_shape[1] * self.y_shape[2] * t.type("accumulator").size
 
+    def level(self) -> dict[str, Field]:
+        """Initialisers of its kt_window. An image of one column is one of one row: kernels go along rows."""
+        _, height, width, channels = self.x_shape
+        if width == self.y_shape[2] == self.window.kernel[1] == 1 and (self.window.pad[1], self.window.pad[3]) == (0, 0):
+            return self.window.turned.fields((1, width, height, channels), (1, 1, *self.y_shape[1:2], self.y_shape[3]))
+        return self.window.fields(self.x_shape, self.y_shape)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
-            "window": self.window.fields(self.x_shape, self.y_shape),
+            "window": self.level(),
             "depth_multiplier": self.y_shape[3] // self.x_shape[3],
             "input_offset": -t.type("x").zero_point,
             "scale": self.factor(t),

@@ -7,6 +7,7 @@
 #include "depthwise_weight_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
+#include "lined_depthwise_gradient.h"
 #include "triple_depthwise_gradient.h"
 
 #if !KT_DSP && !KT_VECTOR
@@ -15,8 +16,11 @@ void kt_depthwise_weight_gradient(const kt_depthwise_weight_gradient_params *par
                                   const int32_t *exponent, float *accumulator)
 {
     const float scale = kt_gradient_scale(params->scale, *exponent);
-    if (kt_has_triple_taps(params)) {
+    const kt_window *const window = &params->window;
+    if (kt_has_triple_taps(params) && window->kernel[KT_Y] > 1 && window->kernel[KT_X] > 1) {
         kt_triple_depthwise_gradient(params, g, x, scale, accumulator);
+    } else if (kt_has_lined_taps(params)) {
+        kt_lined_depthwise_gradient(params, g, x, scale, accumulator);
     } else {
         kt_depthwise_weight_gradient_from(params, g, x, scale, accumulator, 0);
     }
