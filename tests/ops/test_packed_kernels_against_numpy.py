@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, Run, assert_equal, check, codes, generated, int8, library, one, pick, scale, seeds
+from line_window import line_window
 from test_kernels_against_numpy import depthwise, linear, scalar, sized
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
@@ -234,9 +235,19 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
-def tiled_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
+def line_layer(r: Rng, multiple: int = 1) -> Case:
+    """A depthwise layer with such a window, of a multiple of so many channels."""
+    window, size = line_window(r)
+    channels = multiple * int(r.integers(1, 14 // multiple + 1))
+    case = sized(r, "depthwise", channels, channels, window, size)
+    arrays = {o: case.arrays[o] for o in ("x", "weights", "bias")}
+    np.maximum(arrays["weights"], -127, out=arrays["weights"])
+    return replace(case, types={o: case.types[o] for o in arrays}, arrays=arrays)
+
+
+def tiled_layer(r: Rng, relu: bool, gain: bool = False, lines: bool = False) -> Case:
     """A depthwise layer that goes by tiles: of any window from two rows on, with a stride of 1 or 2 on each axis, any border, and any
-    number of channels. What cannot be proved is drawn again."""
+    number of channels. lines: of any window of one row or one column. What cannot be proved is drawn again."""
     for _ in range(1000):
         kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(1, 12))))
         stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1))
@@ -248,8 +259,9 @@ def tiled_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
         channels = 4 * int(r.integers(1, 5)) if gain else int(r.integers(1, 14))
         case = sized(r, "depthwise", channels, channels, window, size)  # type: ignore[arg-type]
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
-        case = in_form(replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}), r, relu)
-        case = replace(case, arrays={o: case.arrays[o] for o in case.types})
+        case = replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}, arrays={o: case.arrays[o] for o in ("x", "weights", "bias")})
+        case = in_form(line_layer(r, 4 if gain else 1) if lines else case, r, relu)
+        channels = case.types["bias"].size
         case = with_gain(with_dead_channels(case, r), r, channels) if gain else case
         try:
             found, _ = repacked(case, partial(packed_depthwise, pick(r, *TILE_ROWS)), bool(r.random() < 0.4))
@@ -321,6 +333,8 @@ GENERATORS = {
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     **{f"tiled_depthwise{'_relu' if relu else ''}": (partial(tiled_layer, relu=relu), 60) for relu in (False, True)},
+    **{f"lined_depthwise{'_relu' if relu else ''}": (partial(tiled_layer, relu=relu, lines=True), 80) for relu in (False, True)},
+    "lined_depthwise_gain": (partial(tiled_layer, relu=False, gain=True, lines=True), 24),
     **{f"tiled_depthwise{'_relu' if relu else ''}_gain": (partial(tiled_layer, relu=relu, gain=True), 24) for relu in (False, True)},
     **{
         f"packed_{kind}{'_relu' if relu else ''}": (partial(layer_of_any_size, kind=kind, relu=relu), 12)
@@ -413,7 +427,7 @@ def test_packed_layer_means_what_the_layer_means(seed: int, trained: bool) -> No
 def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: bool) -> None:
     r = np.random.default_rng([seed, 8])
     for _ in range(20):
-        case = small_window(depthwise(r, 4), r) if r.random() < 0.5 else depthwise(r, 4)
+        case = line_layer(r) if r.random() < 0.3 else small_window(depthwise(r, 4), r) if r.random() < 0.5 else depthwise(r, 4)
         case = in_form(case, r, bool(r.random() < 0.5)) if r.random() < 0.8 else case
         if trained and r.random() < 0.5:
             case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, 0], case.arrays["bias"].shape)  # type: ignore[index]

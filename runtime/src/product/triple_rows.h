@@ -24,8 +24,14 @@ typedef struct {
     int32_t bias;
 } kt_triple_rows;
 
-/* Windows of two rows or more. column: of the first kernel column's words; weights: of [kernel column][kernel row], int32 on Armv6-M and int8
- * elsewhere; next: bytes from one kernel column to the next; width: kernel columns; height: kernel rows. */
+#if KT_ARMV6M
+typedef int32_t kt_triple_tap;
+#else
+typedef int8_t kt_triple_tap;
+#endif
+
+/* Windows of two rows or more. column: of the first kernel column's words; weights: kt_triple_tap [kernel column][kernel row]; next: bytes from one
+ * kernel column to the next; width: kernel columns; height: kernel rows. */
 typedef struct {
     const uint32_t *column;
     const void *weights;

@@ -34,6 +34,9 @@ TILE_ROWS = (8, 4, 2)
 MOST_TILED = 128
 """Rows or columns of a window that goes so: fewer."""
 
+LINE_ROWS = (1,)
+"""Of lines, which are windows of one row or one column: one at a time."""
+
 FEWEST_TILED = 12
 """Results of a channel for which the weights of its tiles are worth making."""
 
@@ -47,8 +50,9 @@ STRIDED_COLUMN_PAIR = 80
 class PackedDepthwise(Op):
     """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
 
-    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. rows: of a band; 0: position by position. Bands of
-    3x3 windows have a kernel of their own, others go by tiles of two by two results.
+    layer: the operator that this stands for, upright (`_window.py`), weights its weights' type, image: rows and columns of its x. relu: rounded half
+    up. rows: of a band; 0: position by position. Bands of 3x3 windows have a kernel of their own, others go by tiles of two by two results, or of
+    four neighbours in a line.
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
@@ -58,6 +62,7 @@ class PackedDepthwise(Op):
 
     layer: DepthwiseConv2D = field(default_factory=DepthwiseConv2D)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
+    image: tuple[int, int] = (1, 1)
     relu: bool = False
     rows: int = 0
     limit: int = 0
@@ -77,8 +82,10 @@ class PackedDepthwise(Op):
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
-        operands = {"x": t.type("x"), "weights": self.weights, "bias": TensorType((self.weights.shape[3],), "int32")}
-        return NodeTypes(operands, t.results)
+        channels = self.weights.shape[3]
+        x = replace(t.type("x"), shape=(1, *self.image, channels))
+        y = replace(t.result(), shape=(1, *self.window.output(*self.image), channels))
+        return NodeTypes({"x": x, "weights": self.weights, "bias": TensorType((channels,), "int32")}, (y,))
 
     def check(self, t: NodeTypes) -> str | None:
         return self.layer.check(self.plain(t))
@@ -97,12 +104,13 @@ class PackedDepthwise(Op):
         if e.has("fold"):
             bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")
         taps = weights.T.reshape(self.weights.shape)
-        arrays = {"x": e.array("x"), "weights": taps, "bias": bias + e.type("x").zero_point * weights.sum(1)}
-        sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, arrays))
+        plain = self.plain(e)
+        arrays = {"x": e.array("x").reshape(-1, *plain.type("x").shape[1:]), "weights": taps, "bias": bias + e.type("x").zero_point * weights.sum(1)}
+        sums = self.layer.accumulator(Environment(plain.operands, plain.results, arrays))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
         if e.has("gain"):
             epilogue = packing.with_gain(epilogue, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
-        return (packing.short_result(epilogue, sums, self.relu).astype(np.int8),)
+        return (packing.short_result(epilogue, sums, self.relu).astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
     def macs(self, t: NodeTypes) -> int:
         return self.layer.macs(self.plain(t))
@@ -116,12 +124,23 @@ class PackedDepthwise(Op):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
+        if self.rows and 1 in self.window.kernel:  # lines may lie across the image
+            return operand, reach.in_bands(len(reach.first))
+        return operand, reach.in_bands(self.rows * self.plain(t).result().shape[2]) if self.rows else reach
 
     # -- C --------------------------------------------------------------------------------------------
+    def tiles_scratch(self) -> int:
+        """Bytes of the weights and values that tiles, or lines, work on."""
+        window, results = self.window, self.window.output(*self.image)
+        if 1 in window.kernel:
+            axis = line_axis(window)
+            return line_scratch(window.kernel[axis], window.stride[axis], results[axis])
+        return tile_scratch(window, self.rows, results[1])
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        width = self.plain(t).result().shape[2]
         fields: dict[str, Field] = {
-            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "window": self.window.fields(self.plain(t).type("x").shape, self.plain(t).result().shape),
             "outside": t.type("x").zero_point,
             "stream": Argument(n.inputs["stream"]),
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
@@ -132,13 +151,13 @@ class PackedDepthwise(Op):
         scratch = 4 * packing.padded(self.weights.shape[3]) * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.tiled:
-            scratch += tile_scratch(self.window, self.rows, t.result().shape[2])
+            scratch += self.tiles_scratch()
             name, source = "tiled_depthwise", "tiled_depthwise"
         if self.banded:
             strided = "_strided" if self.window.stride == (2, 2) else ""
-            pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
+            pairs = -(-width // 2) * self.window.stride[1] + 1
             scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs + (scratch if gain else 0)
-            scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
+            scratch += self.image[1] * self.weights.shape[3] if self.in_place else 0
             name, source, needs = f"banded_depthwise{strided}", "banded_depthwise", ["product/band.c"]
         if gain:
             name, source = f"{name}_scaled", source if self.tiled else f"{source}_scaled"
@@ -148,6 +167,13 @@ class PackedDepthwise(Op):
         return KernelCall(
             f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{source}.c", tuple(needs)
         )
+
+
+def upright(layer: DepthwiseConv2D, t: NodeTypes) -> tuple[DepthwiseConv2D, TensorType, tuple[int, int]]:
+    """A layer, its weights' type, and rows and columns of its x, seen upright (`_window.py`)."""
+    weights, (_, height, width, _) = t.type("weights"), t.type("x").shape
+    window, image = layer.window.upright((height, width))
+    return replace(layer, window=window), replace(weights, shape=(1, *window.kernel, weights.shape[3])), image
 
 
 def is_banded(layer: DepthwiseConv2D, channels: int) -> bool:
@@ -204,30 +230,43 @@ def banded_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[
 
 
 def band_rows(node: Node) -> tuple[int, ...]:
-    """Rows of a band that the layer's window allows, most first."""
+    """Rows of a band that the layer's window may allow, of one dimension over the right image, most first."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
     if is_banded(layer, packing.QUAD):
         return BAND_ROWS[layer.window.stride]
+    if 1 in layer.window.kernel:
+        return LINE_ROWS if max(layer.window.kernel) > 1 else ()
     return TILE_ROWS if goes_by_tiles(layer.window) else ()
 
 
 def goes_by_tiles(window: Window) -> bool:
-    """Whether two by two results share what they read. Windows of one row share taps with one neighbour (packed_depthwise.h)."""
-    return max(window.stride) <= 2 and window.dilation == (1, 1) and window.kernel[0] > 1 and max(window.kernel) < MOST_TILED
+    """Whether four results share what they read: two by two, or neighbours in a line."""
+    near = max(window.stride) <= 2 and window.dilation == (1, 1) and 1 < max(window.kernel) < MOST_TILED
+    return near and (1 not in window.kernel or not any(window.pad[window.kernel.index(1) :: 2]))
 
 
-def tile_rows(layer: DepthwiseConv2D, t: NodeTypes, rows: int) -> int:
-    """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where single positions, or neighbours in a column, take less."""
-    (height, width), channels = t.result().shape[1:3], t.type("x").shape[3]
-    column = layer.window.kernel[1] == t.type("x").shape[2] == 1
-    if channels >= packing.QUAD and (height * width < FEWEST_TILED or (column and channels % packing.QUAD == 0)):
+def tile_rows(layer: DepthwiseConv2D, channels: int, image: tuple[int, int], rows: int) -> int:
+    """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where single positions take less."""
+    height, width = layer.window.output(*image)
+    if channels >= packing.QUAD and height * width < FEWEST_TILED:
         return 0
     return rows * layer.window.stride[0] if is_banded(layer, packing.QUAD) else rows
 
 
+def line_axis(window: Window) -> int:
+    """0 where the lines of a window of one column lie down the image, 1 where those of one row lie along it."""
+    return int(window.kernel[0] == 1)
+
+
+def line_scratch(taps: int, stride: int, results: int) -> int:
+    """Bytes of the weights of four channels and of the buffer of a line of so many results."""
+    pairs = max(-(-(taps + stride) // 2), 2)
+    return 32 * pairs + 16 * ((-(-results // 4) * 2 - 1) * stride + pairs)
+
+
 def tile_scratch(window: Window, rows: int, width: int) -> int:
-    """Bytes of the weights of four channels and of the buffer of a band of so many rows, for results of a width."""
+    """The same of a band of so many rows, for results of a width."""
     pairs = -(-(window.kernel[1] + window.stride[1]) // 2)
     columns = (-(-width // 2) - 1) * window.stride[1] + pairs
     return 32 * pairs * window.kernel[0] + 16 * columns * ((rows - 1) * window.stride[0] + window.kernel[0])
@@ -244,15 +283,16 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
         raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
     if channels < packing.QUAD and t.has(MERGED):
         raise packing.NotProved(f"fewer than {packing.QUAD} channels, and trained weights")
-    if rows and not is_banded(layer, channels):
-        rows = tile_rows(layer, t, rows)
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     q = requantization(layer, t)
+    layer, weights_type, image = upright(layer, t)
+    if rows and not is_banded(layer, channels):
+        rows = tile_rows(layer, channels, image, rows) if goes_by_tiles(layer.window) else 0
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
-    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
+    op = PackedDepthwise(layer, weights_type, image, packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if op.banded else stream_of(weights[quads(channels)], start.words[quads(channels)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])
     slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD and not rows else ""

@@ -21,11 +21,14 @@ from . import _packing as packing
 from .packed_depthwise import (
     COLUMN_PAIR,
     FEWEST_TILED,
+    LINE_ROWS,
     TILE_ROWS,
     PackedDepthwise,
     banded_stream,
     banded_weights,
     goes_by_tiles,
+    line_axis,
+    line_scratch,
     quad_weights,
     quads,
     stream_of,
@@ -44,6 +47,15 @@ MOST_TAPS = 255
 """Products of 16 and 8 bits, each at most 2^22, whose sum stays within 32 bits with half a unit of any shift, at most 2^30."""
 
 
+def upright(layer: DepthwiseInputGradient) -> DepthwiseInputGradient:
+    """A gradient whose window and images are seen upright (`_window.py`)."""
+    _, height, width, channels = layer.x_shape
+    if layer.window.output(height, width) != layer.y_shape[1:3]:  # of some rows alone
+        return layer
+    window, image = layer.window.upright((height, width))
+    return replace(layer, window=window, x_shape=(1, *image, channels), y_shape=(1, *window.output(*image), channels))
+
+
 def is_banded(layer: DepthwiseInputGradient) -> bool:
     """Whether its bands are those of 3x3 windows with a border of 1; others go by tiles."""
     w = layer.window
@@ -53,6 +65,8 @@ def is_banded(layer: DepthwiseInputGradient) -> bool:
 def band_rows(node: Node) -> tuple[int, ...]:
     """Rows that a band of a gradient may have, most first."""
     assert isinstance(node.op, DepthwiseInputGradient)
+    if 1 in node.op.window.kernel:
+        return LINE_ROWS if max(node.op.window.kernel) > 1 else ()
     return BAND_ROWS if is_banded(node.op) else TILE_ROWS
 
 
@@ -78,6 +92,8 @@ class PackedDepthwiseInputGradient(Op):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
+        if 1 in self.layer.window.kernel:  # lines may lie across the image
+            return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.layer.window.stride[0] * self.layer.x_shape[2])
 
     def plain(self, t: NodeTypes) -> NodeTypes:
@@ -101,7 +117,7 @@ class PackedDepthwiseInputGradient(Op):
         return self.layer.macs(self.plain(t))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        op = self.layer
+        op = upright(self.layer)
         width, channels = op.x_shape[2:]
         fields: dict[str, Field] = {
             "window": op.window.fields(op.x_shape, op.y_shape),
@@ -135,7 +151,7 @@ def packed_depthwise_gradient(
     if layer.y_shape[3] != channels or channels < packing.QUAD:
         raise packing.NotProved(f"it has fewer than {packing.QUAD} channels, or several results of each")
     if not banded:
-        check_tiles(layer, t)
+        check_tiles(upright(layer), t)
     if layer.prescale_shift > 16:
         raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
@@ -145,7 +161,7 @@ def packed_depthwise_gradient(
         return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
-    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.banded == banded:
+    if forward is not None and type(forward[0].op) is PackedDepthwise and forward[0].op.banded == banded:
         value = forward[1]
     else:
         weights, order = constant.astype(np.int64).reshape(-1, channels).T, list(range(channels)) if banded else quads(channels)
@@ -167,6 +183,9 @@ def parts_of(layer: DepthwiseInputGradient) -> tuple[int, int]:
 def gradient_scratch(layer: DepthwiseInputGradient, rows: int) -> int:
     """Bytes of the weights of four channels and of the buffer of a band, of the largest part."""
     taps = [-(-kernel // stride) for kernel, stride in zip(layer.window.kernel, layer.window.stride, strict=True)]
+    if 1 in layer.window.kernel:
+        axis = line_axis(layer.window)
+        return line_scratch(taps[axis], 1, parts_of(layer)[axis])
     return tile_scratch(Window((max(taps[0], 2), taps[1])), rows, parts_of(layer)[1])
 
 
@@ -175,9 +194,11 @@ def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
     window = layer.window
     height, width = parts_of(layer)
     if not goes_by_tiles(window):
-        raise packing.NotProved("its window has a stride of more than two, dilation, or one row")
+        raise packing.NotProved("its window has a stride of more than two, or dilation")
+    if 1 in window.kernel and window.stride[1 - line_axis(window)] > 1 and layer.x_shape[2 - line_axis(window)] > 1:
+        raise packing.NotProved("its lines have others between them that no window meets")
     strided = max(window.stride) > 1
-    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or width == 1:
+    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or (width == 1 and 1 not in window.kernel):
         raise packing.NotProved("its image is too small for tiles")
     if strided and window.kernel == (3, 3) and layer.x_shape[3] % packing.QUAD == 0:
         raise packing.NotProved("of a 3x3 window with a stride tiles would take longer")

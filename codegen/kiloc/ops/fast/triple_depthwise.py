@@ -19,7 +19,7 @@ from .._merged import MERGED, widest
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
 from .packed import requantization
-from .packed_depthwise import PackedDepthwise, as_convolution
+from .packed_depthwise import PackedDepthwise, as_convolution, upright
 from .triple import FEWER_VALUES, chunks_hold, triple
 
 FEWER_ROWS = (9, 3)
@@ -52,7 +52,7 @@ class TripleDepthwise(PackedDepthwise):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        return operand, reach.in_bands(self.rows * t.result().shape[2])
+        return operand, reach.in_bands(self.rows * self.plain(t).result().shape[2])
 
     def first_words(self, t: NodeTypes) -> int:
         """Bytes in front of the band: what the stream has of one channel, where a gain changes it."""
@@ -60,15 +60,16 @@ class TripleDepthwise(PackedDepthwise):
 
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the columns of a band, of the rows that are kept, and of what stands in front."""
-        w, (_, height, width, _) = self.window, t.result().shape
+        w, (height, width) = self.window, self.window.output(*self.image)
         columns = (width - 1) * w.stride[1] + (w.kernel[1] - 1) * w.dilation[1] + 1
         group = -(-min(self.rows, height) // 3)
-        kept = w.pad[0] * t.type("x").shape[2] if self.in_place and self.rows < height else 0
-        return self.first_words(t) + 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + -(-kept // 4) * 4
+        kept = w.pad[0] * self.image[1] if self.in_place and self.rows < height else 0
+        beyond = 8 * (w.kernel[0] % 2 == 0)  # which windows of an even number of rows read times 0
+        return self.first_words(t) + 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + beyond + -(-kept // 4) * 4
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
-            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "window": self.window.fields(self.plain(t).type("x").shape, self.plain(t).result().shape),
             "outside": t.type("x").zero_point,
             "stream": Argument(n.inputs["stream"]),
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
@@ -116,8 +117,9 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     q = requantization(layer, t)
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
-    height = t.result().shape[1]
-    op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)
+    layer, weights_type, image = upright(layer, t)
+    height = layer.window.output(*image)[0]
+    op = TripleDepthwise(layer, weights_type, image, packing.rounds_half_up(q), min(most or height, height), start.limit)
     channels = len(weights)
     stream = stored(weights, constant.shape[1:3], start.words[:channels])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])

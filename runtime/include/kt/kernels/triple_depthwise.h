@@ -17,7 +17,8 @@ extern "C" {
  * fold                where the bias is trained, [channels]: what the input's zero point adds to the sums; NULL: the bias holds it already
  * bias_limit          a trained bias counts as within +-bias_limit
  * rows                of a band
- * scratch             8 bytes for each of the columns under the windows of a row and, of each, the rows under those of ceil(rows / 3) results; where
+ * scratch             8 bytes for each of the columns under the windows of a row and, of each, the rows under those of ceil(rows / 3) results, and
+ *                     8 more where the kernel has an even number of rows; where
  *                     y may be x with several bands, pad[0] rows of the input's width, rounded up to 4 bytes, more */
 typedef struct {
     kt_window window;

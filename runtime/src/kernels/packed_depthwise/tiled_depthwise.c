@@ -30,20 +30,49 @@ static void kt_tiled_strided_relu(const kt_tiled_rows *of)
     kt_tiled_results(of, 0, 2);
 }
 
-/* A layer. starts: of the sums; scaled: four of them, then what their results end with, and so on. near, strided: for a stride between rows of 1 and
- * 2. */
+static void kt_lined_near(const kt_tiled_rows *of)
+{
+    kt_lined_results(of, 128, 1);
+}
+
+static void kt_lined_near_relu(const kt_tiled_rows *of)
+{
+    kt_lined_results(of, 0, 1);
+}
+
+static void kt_lined_strided(const kt_tiled_rows *of)
+{
+    kt_lined_results(of, 128, 2);
+}
+
+static void kt_lined_strided_relu(const kt_tiled_rows *of)
+{
+    kt_lined_results(of, 0, 2);
+}
+
+/* For tiles of a stride between rows of 1 and 2, and for lines of a stride of 1 and 2. */
+typedef struct {
+    kt_tiled_kernel *tiled[2], *lined[2];
+} kt_tiled_kernels;
+
+static const kt_tiled_kernels KT_OF_ANY_SIGN = {{kt_tiled_near, kt_tiled_strided}, {kt_lined_near, kt_lined_strided}};
+static const kt_tiled_kernels KT_UNDER_RELU = {{kt_tiled_near_relu, kt_tiled_strided_relu}, {kt_lined_near_relu, kt_lined_strided_relu}};
+
+/* A layer. starts: of the sums; scaled: four of them, then what their results end with, and so on. */
 static void kt_tile_layer(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *starts, int scaled, int8_t *y, int32_t *scratch,
-                          kt_tiled_kernel *near, kt_tiled_kernel *strided)
+                          const kt_tiled_kernels *kernels)
 {
     const kt_window *const window = &params->window;
     const int32_t columns = window->kernel[KT_X], rows = window->kernel[KT_Y], weights = 2 * rows * columns;
-    const int32_t next = window->output[KT_CHANNELS], line = window->output[KT_X] * next;
+    const int32_t channels = window->output[KT_CHANNELS];
     kt_tiling t = {.window = *window,
                    .x = x,
                    .y = y,
                    .outside = params->outside,
-                   .line = line,
-                   .next = next,
+                   .x_line = window->input[KT_X] * channels,
+                   .x_next = channels,
+                   .line = window->output[KT_X] * channels,
+                   .next = channels,
                    .rows = params->rows,
                    .stream = params->stream,
                    .quad_words = weights + KT_EPILOGUE,
@@ -62,7 +91,10 @@ static void kt_tile_layer(const kt_packed_depthwise_params *params, const int8_t
         t.epilogues = starts + KT_QUAD;
         t.start_quad_step = t.epilogue_quad_step = KT_QUAD + KT_EPILOGUE;
     }
-    kt_walk_tiles(&t, 1, scratch, kt_fill_values, window->stride[KT_Y] == 1 ? near : strided);
+    if (kt_has_lines(window)) {
+        kt_make_lines(&t, window->kernel[KT_Y] > 1);
+    }
+    kt_walk_tiles(&t, 1, scratch, kt_fill_values, t.lines ? kernels->lined[t.window.stride[KT_X] - 1] : kernels->tiled[t.window.stride[KT_Y] - 1]);
 }
 
 /* Where the weights and the buffer stand: behind what sums start from, of a bias that is trained. */
@@ -75,14 +107,14 @@ static int32_t *behind_starts(const kt_packed_depthwise_params *params, int32_t 
 void kt_tiled_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)
 {
     const int32_t *const starts = kt_depthwise_starts(params, bias, scratch);
-    kt_tile_layer(params, x, starts, 0, y, behind_starts(params, scratch), kt_tiled_near, kt_tiled_strided);
+    kt_tile_layer(params, x, starts, 0, y, behind_starts(params, scratch), &KT_OF_ANY_SIGN);
 }
 
 /* Under a ReLU whose zero is the lowest value of int8. */
 void kt_tiled_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)
 {
     const int32_t *const starts = kt_depthwise_starts(params, bias, scratch);
-    kt_tile_layer(params, x, starts, 0, y, behind_starts(params, scratch), kt_tiled_near_relu, kt_tiled_strided_relu);
+    kt_tile_layer(params, x, starts, 0, y, behind_starts(params, scratch), &KT_UNDER_RELU);
 }
 
 /* Where they stand behind starts with their requantisation. */
@@ -96,7 +128,7 @@ void kt_tiled_depthwise_scaled_s8(const kt_packed_depthwise_params *params, cons
                                   const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     kt_depthwise_gained(params, bias, gain, gain_exponent, scratch);
-    kt_tile_layer(params, x, scratch, 1, y, behind_gains(params, scratch), kt_tiled_near, kt_tiled_strided);
+    kt_tile_layer(params, x, scratch, 1, y, behind_gains(params, scratch), &KT_OF_ANY_SIGN);
 }
 
 /* With a gain, under such a ReLU. */
@@ -104,7 +136,7 @@ void kt_tiled_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params,
                                        const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     kt_depthwise_gained(params, bias, gain, gain_exponent, scratch);
-    kt_tile_layer(params, x, scratch, 1, y, behind_gains(params, scratch), kt_tiled_near_relu, kt_tiled_strided_relu);
+    kt_tile_layer(params, x, scratch, 1, y, behind_gains(params, scratch), &KT_UNDER_RELU);
 }
 
 /* ---- The gradient ---- */
@@ -117,6 +149,11 @@ static void kt_fill_gradients(const kt_tiling *t, const kt_tile_buffer *b, const
 static void kt_tiled_gradient(const kt_tiled_rows *of)
 {
     kt_tiled_results(of, KT_OF_GRADIENT, 1);
+}
+
+static void kt_lined_gradient(const kt_tiled_rows *of)
+{
+    kt_lined_results(of, KT_OF_GRADIENT, 1);
 }
 
 /* Taps of the inputs from `first` on along an axis: every s-th from `tap` on, so many. */
@@ -154,6 +191,8 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
         kt_tiling t = {.window = *window,
                        .x = g,
                        .y = dx + (iy * width + ix) * channels,
+                       .x_line = window->output[KT_X] * channels,
+                       .x_next = channels,
                        .line = stride_y * width * channels,
                        .next = stride_x * channels,
                        .rows = params->rows,
@@ -168,11 +207,15 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
         const kt_axis_taps rows = kt_turn_axis(&t.window, KT_Y, iy), taps = kt_turn_axis(&t.window, KT_X, ix);
         t.first_tap = 2 * ((rows.tap + (rows.count - 1) * stride_y) * columns + taps.tap + (taps.count - 1) * stride_x);
         t.tap_rows = rows.count;
-        t.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
+        if (kt_has_lines(window)) {
+            kt_make_lines(&t, window->kernel[KT_Y] > 1);
+        } else {
+            t.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
+        }
         parts[count] = t;
         count += t.window.output[KT_Y] > 0 && t.window.output[KT_X] > 0;
     } while (++part < stride_y * stride_x);
-    kt_walk_tiles(parts, count, scratch, kt_fill_gradients, kt_tiled_gradient);
+    kt_walk_tiles(parts, count, scratch, kt_fill_gradients, parts->lines ? kt_lined_gradient : kt_tiled_gradient);
 }
 
 void kt_tiled_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch)

@@ -48,6 +48,13 @@ KT_INLINE kt_four_sums kt_tile_window(kt_four_sums sums, const int32_t *words, c
     }
     return sums;
 }
+
+KT_INLINE kt_four_sums kt_line_window(int32_t start, const int32_t *words, const int32_t *weights, int32_t pairs)
+{
+    const kt_four_sums sums = {start, start, start, start};
+    const kt_tile tile = {pairs, 1, 0, 1};
+    return kt_tile_window(sums, words, weights, &tile);
+}
 #endif
 
 enum { KT_OF_GRADIENT = -1 };
@@ -56,6 +63,37 @@ enum { KT_OF_GRADIENT = -1 };
 KT_INLINE int8_t kt_tile_result(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift, int32_t negative)
 {
     return negative == KT_OF_GRADIENT ? kt_saturate8(sum >> shift) : kt_requantize_scaled(sum, multiplier, addend - ((sum >> 31) & negative), shift);
+}
+
+/* The results of a line. negative, stride: as below. */
+KT_INLINE void kt_lined_results(const kt_tiled_rows *of, int32_t negative, int32_t stride)
+{
+    const kt_tile tile = {of->tile.rows, 1, 0, stride};
+    const int32_t multiplier = of->epilogue[0], addend = of->epilogue[1], shift = of->epilogue[2];
+    const int32_t next = of->next, start = of->start, *words = of->words;
+    const kt_four_sums starts = {start, start, start, start};
+    int8_t *y = of->y;
+    int32_t left;
+    for (left = of->width; left > 0; left -= KT_QUAD, words += 2 * KT_QUAD * stride) {
+        const kt_four_sums sums = stride == 1 ? kt_line_window(start, words, of->weights, tile.rows) : kt_tile_window(starts, words, of->weights, &tile);
+        *y = kt_tile_result(sums.a, multiplier, addend, shift, negative);
+        y += next;
+        if (left == 1) {
+            return;
+        }
+        *y = kt_tile_result(sums.b, multiplier, addend, shift, negative);
+        y += next;
+        if (left == 2) {
+            return;
+        }
+        *y = kt_tile_result(sums.c, multiplier, addend, shift, negative);
+        y += next;
+        if (left == 3) {
+            return;
+        }
+        *y = kt_tile_result(sums.d, multiplier, addend, shift, negative);
+        y += next;
+    }
 }
 
 /* Rows of results. negative: as above; stride: between rows, known to the caller. */

@@ -1,7 +1,10 @@
 /* tiling.h: bands of rows for kernels that go by tiles of two by two results (tiled_depthwise.h).
  *
  * Four channels of a band stand unzipped in a buffer (unzipped_columns.h), in the order of bands and channels of banded_depthwise.h. The weights that
- * tiles meet are made from a stream for four channels at a time. */
+ * tiles meet are made from a stream for four channels at a time.
+ *
+ * Windows of one row are lines, each of which is a band: a tile has four neighbouring results of it, as if two and the next two were one below the
+ * other. Windows of one column are such lines down the image. */
 #ifndef KT_TILING_H
 #define KT_TILING_H
 
@@ -9,7 +12,7 @@
 
 /* Results of windows over x with a stride of 1 or 2. The image of results may be a part of a larger one, as every second of its rows and columns.
  *
- * line, next: bytes from one row of results to the next, and from one column. stream: of the taps, as kt_packed_depthwise_params has it, `quad_words`
+ * x_line, x_next: bytes from one row of x to the next, and from one column; line, next: of results. lines: whether its rows are lines. stream: of the taps, as kt_packed_depthwise_params has it, `quad_words`
  * for four channels; first_tap, tap_step, row_step: words of it to the first tap of a window, from one tap to the next and from one kernel row to the
  * next; tap_rows: kernel rows that have taps, where others multiply by 0; times: bits by which weights are shifted. starts: of the sums, `start_step`
  * words from channel to channel and `start_quad_step` from four to four, which count as times `unit`; epilogues: what results end with, likewise.
@@ -18,13 +21,47 @@ typedef struct {
     kt_window window;
     const int8_t *x;
     int8_t *y;
-    int32_t outside, line, next, rows;
+    int32_t outside, x_line, x_next, line, next, rows;
+    int lines;
     const int32_t *stream;
     int32_t quad_words, first_tap, tap_step, row_step, tap_rows, times;
     const int32_t *starts, *epilogues;
     int32_t start_step, start_quad_step, epilogue_step, epilogue_quad_step, unit;
     const kt_scaling *scaling;
 } kt_tiling;
+
+static inline void kt_exchange(int32_t *a, int32_t *b)
+{
+    const int32_t value = *a;
+    *a = *b;
+    *b = value;
+}
+
+static inline int kt_has_lines(const kt_window *window)
+{
+    return window->kernel[KT_Y] == 1 || window->kernel[KT_X] == 1;
+}
+
+/* Makes lines of rows, or `down` the image of columns, which are exchanged with rows. Across lines there is no border; a stride there is one of x. */
+static void kt_make_lines(kt_tiling *t, int down)
+{
+    kt_window *const window = &t->window;
+    if (down) {
+        kt_exchange(&window->input[KT_Y], &window->input[KT_X]);
+        kt_exchange(&window->output[KT_Y], &window->output[KT_X]);
+        kt_exchange(&window->kernel[KT_Y], &window->kernel[KT_X]);
+        kt_exchange(&window->stride[KT_Y], &window->stride[KT_X]);
+        kt_exchange(&window->pad[KT_Y], &window->pad[KT_X]);
+        kt_exchange(&t->x_line, &t->x_next);
+        kt_exchange(&t->line, &t->next);
+        kt_exchange(&t->tap_step, &t->row_step);
+    }
+    t->lines = 1;
+    t->tap_rows = t->rows = 1;
+    t->x_line *= window->stride[KT_Y];
+    window->stride[KT_Y] = 1;
+    window->input[KT_Y] = window->output[KT_Y];
+}
 
 /* Where a tiling works. */
 typedef struct {
@@ -49,13 +86,14 @@ typedef void kt_tile_filling(const kt_tiling *t, const kt_tile_buffer *b, const 
 static inline void kt_unzip_few(const kt_tiling *t, const kt_tile_buffer *b, const int8_t *x, kt_band_words *words)
 {
     const kt_window *const window = &t->window;
-    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], pairs = kt_columns_count(&b->columns);
+    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], pairs = kt_columns_count(&b->columns), next = t->x_next;
     int32_t ix = -window->pad[KT_X], pair, c;
-    for (pair = 0; pair < pairs; pair++, ix += 2, words += b->inputs) {
+    x += ix * next;
+    for (pair = 0; pair < pairs; pair++, ix += 2, x += 2 * next, words += b->inputs) {
         int32_t *const word = &words->left.first;
         for (c = 0; c < channels; c++) {
-            const int32_t left = kt_within(ix, width) ? x[ix * channels + c] : t->outside;
-            const int32_t right = kt_within(ix + 1, width) ? x[(ix + 1) * channels + c] : t->outside;
+            const int32_t left = kt_within(ix, width) ? x[c] : t->outside;
+            const int32_t right = kt_within(ix + 1, width) ? x[next + c] : t->outside;
             word[c] = kt_pair_of(left, right);
         }
     }
@@ -65,20 +103,20 @@ static inline void kt_unzip_few(const kt_tiling *t, const kt_tile_buffer *b, con
 KT_INLINE void kt_fill_tiles(const kt_tiling *t, const kt_tile_buffer *b, const int8_t *x, int32_t top, int32_t done, const kt_scaling *scaling)
 {
     const kt_window *const window = &t->window;
-    const int32_t channels = window->input[KT_CHANNELS], line = window->input[KT_X] * channels, pairs = kt_columns_count(&b->columns);
+    const int32_t line = t->x_line, next = t->x_next, pairs = kt_columns_count(&b->columns);
     const int32_t low = kt_clamp(-top, done, b->inputs), high = kt_clamp(window->input[KT_Y] - top, low, b->inputs);
     const int8_t zero = (int8_t)t->outside, outside[KT_QUAD] = {zero, zero, zero, zero};
     int32_t row;
     for (row = done; row < low; row++) {
         kt_outside_pairs(b->words + row, zero, pairs, b->inputs);
     }
-    if (channels < KT_QUAD && scaling == NULL) {
+    if (window->input[KT_CHANNELS] < KT_QUAD && scaling == NULL) {
         for (; row < high; row++) {
             kt_unzip_few(t, b, x + (top + row) * line, b->words + row);
         }
     } else {
-        x += (top + low) * line + kt_maximum(-window->pad[KT_X], 0) * channels;
-        kt_unzip_inside(&b->columns, x, channels, line, outside, b->words + low, high - low, b->inputs, scaling);
+        x += (top + low) * line + kt_maximum(-window->pad[KT_X], 0) * next;
+        kt_unzip_inside(&b->columns, x, next, line, outside, b->words + low, high - low, b->inputs, scaling);
     }
     for (row = high; row < b->inputs; row++) {
         kt_outside_pairs(b->words + row, zero, pairs, b->inputs);
@@ -161,6 +199,9 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_
                         .line = t->line,
                         .next = t->next};
     int32_t done = 0, c;
+    if (t->lines) {
+        of.tile = (kt_tile){b->pairs, 1, 0, window->stride[KT_X]};
+    }
     if (carried) {
         done = rows - stride;
         kt_carry_tiled_rows(b, b->inputs - done);
@@ -172,12 +213,19 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_
     }
 }
 
+/* Pairs of neighbouring results in a row, of which the last may reach beyond it: of lines two at a time. */
+static inline int32_t kt_result_pairs(const kt_tiling *t)
+{
+    const int32_t width = t->window.output[KT_X];
+    return t->lines ? (width + 3) / 4 * 2 : (width + 1) / 2;
+}
+
 /* The buffer of a tiling, whose columns outside of the image are those of every row. */
 static kt_tile_buffer kt_buffer_of(const kt_tiling *t, int32_t *scratch)
 {
     const kt_window *const window = &t->window;
-    const int32_t pairs = (window->kernel[KT_X] + window->stride[KT_X] + 1) / 2;
-    const kt_tile_buffer b = {kt_columns_of(window, ((window->output[KT_X] + 1) / 2 - 1) * window->stride[KT_X] + pairs), pairs,
+    const int32_t pairs = kt_maximum((window->kernel[KT_X] + window->stride[KT_X] + 1) / 2, t->lines ? 2 : 1); /* a tile has two rows or more */
+    const kt_tile_buffer b = {kt_columns_of(window, (kt_result_pairs(t) - 1) * window->stride[KT_X] + pairs), pairs,
                               (t->rows - 1) * window->stride[KT_Y] + window->kernel[KT_Y], scratch,
                               (kt_band_words *)(scratch + 2 * KT_QUAD * pairs * window->kernel[KT_Y])};
     int32_t row;

@@ -146,6 +146,23 @@ KT_INLINE void kt_unzip_rows(kt_band_words *words, const int8_t *left, int32_t l
     }
 }
 
+/* The columns of one row inside the image of four channels, as kt_unzip_inside has them. words: of the first. */
+KT_INLINE void kt_unzip_line(const kt_columns *columns, const int8_t *x, int32_t step, const int8_t *outside, kt_band_words *words,
+                             const kt_scaling *scaling)
+{
+    int32_t left = columns->inside;
+    if (columns->cut_left) {
+        kt_unzip_pair(words++, outside, x, scaling);
+        x += step;
+    }
+    for (; left > 0; left--, words++, x += 2 * step) {
+        kt_unzip_pair(words, x, x + step, scaling);
+    }
+    if (columns->cut_right) {
+        kt_unzip_pair(words, x, outside, scaling);
+    }
+}
+
 /* Rows inside the image of four channels. x: their first column that is read, in the first row. step, line: bytes from column to column and
  * from row to row. Pairs wholly outside stand in `words` already. */
 KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32_t step, int32_t line, const int8_t *outside,
@@ -154,6 +171,10 @@ KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32
     const int32_t count = columns->cut_left + columns->inside + columns->cut_right;
     int32_t i;
     words += columns->before * inputs;
+    if (inputs == 1) {
+        kt_unzip_line(columns, x, step, outside, words, scaling);
+        return;
+    }
     for (i = 0; i < count; i++, words += inputs) {
         const int8_t *left = x, *right = outside;
         int32_t left_step = line, right_step = 0;

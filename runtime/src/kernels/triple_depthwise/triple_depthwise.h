@@ -224,63 +224,81 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
-/* Whether neighbouring rows, as many as KT_TAPPED_ROWS, have kernels of their own (triple_rows.h): of windows that are not dilated, with an odd number
- * of rows, or with a stride of two where two rows are taken at once. */
+/* Kernel rows that kt_triple_window_words takes: an odd number, of which the last is 0 where a window has an even one. */
+static inline int32_t kt_tapped_height(const kt_window *window)
+{
+    const int as_is = !KT_ARMV6M && window->stride[KT_Y] == 2; /* of kt_triple_strided_words */
+    return as_is ? window->kernel[KT_Y] : window->kernel[KT_Y] | 1;
+}
+
+/* Whether neighbouring rows, as many as KT_TAPPED_ROWS, have kernels of their own (triple_rows.h): of windows that are not dilated, in one row at a
+ * time or with a stride of at most two. */
 KT_INLINE int kt_has_tapped_rows(const kt_window *window)
 {
-    const int odd = window->kernel[KT_Y] % 2 == 1 && (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] == 1);
-    const int fits = !KT_ARMV6M || window->kernel[KT_Y] * window->kernel[KT_X] <= KT_MOST_TAPS;
-    return window->dilation[KT_Y] == 1 && window->kernel[KT_Y] > 1 && fits && (odd || (KT_TAPPED_ROWS == 2 && window->stride[KT_Y] == 2));
+    const int32_t height = kt_tapped_height(window);
+    const int copied = KT_ARMV6M || height != window->kernel[KT_Y];
+    const int fits = !copied || height * window->kernel[KT_X] <= KT_MOST_TAPS;
+    return window->dilation[KT_Y] == 1 && window->kernel[KT_Y] > 1 && fits && (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] <= 2);
 }
 
-/* The same of such windows. taps: room for weights on Armv6-M. */
-KT_INLINE void kt_results_of_taps(const kt_triple_rows *rows, const kt_window *window, int32_t size, const int32_t *taps, int32_t negative)
+/* Weights in the order and number that windows of `height` kernel rows read them. */
+static inline void kt_copy_taps(kt_triple_tap *taps, const int8_t *weights, const kt_window *window, int32_t height)
 {
-    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, rows->weights + (size + 3) / 4, rows->second, rows->third);
-    const uint32_t *column = rows->column;
-    kt_triple_taps window_of = {column, KT_ARMV6M ? (const void *)taps : (const void *)rows->weights, rows->column_bytes * window->dilation[KT_X],
-                                window->kernel[KT_X], window->kernel[KT_Y]};
-    int8_t *y = rows->y;
-    int32_t left, row;
-    for (left = rows->columns; left > 0; left--, y += rows->next_column) {
-        uint32_t words[KT_TAPPED_ROWS * KT_ROW_WORDS];
-        window_of.column = column;
-#if !KT_ARMV6M
-        if (window->stride[KT_Y] == 2) {
-            kt_triple_strided_words(words, &window_of);
-        } else {
-            kt_triple_window_words(words, &window_of);
+    int32_t kx, ky;
+    for (kx = 0; kx < window->kernel[KT_X]; kx++) {
+        for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
+            *taps++ = *weights++;
         }
-#else
-        kt_triple_window_words(words, &window_of);
-#endif
-        for (row = 0; row < KT_TAPPED_ROWS; row++) {
-            kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
+        for (; ky < height; ky++) {
+            *taps++ = 0;
         }
-        column += rows->column_bytes / (int32_t)sizeof *column * window->stride[KT_X];
     }
 }
 
-/* The first rows of a group by kt_results_of_taps, as many as are neighbours in whole numbers of KT_TAPPED_ROWS; returns how many. */
+/* Windows that follow each other: words from one to the next, and bytes between their results. */
+typedef struct {
+    int32_t count, words, bytes;
+} kt_triple_walk;
+
+/* The first rows of a group of such windows, as many as are neighbours in whole numbers of KT_TAPPED_ROWS; returns how many. Goes along the rows or
+ * down the columns, whichever are longer. */
 static __attribute__((noinline)) int32_t kt_tapped_rows(kt_triple_rows *rows, const kt_window *window, int32_t left, int32_t size, int32_t negative)
 {
-    const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
-    int32_t done = 0;
-#if KT_ARMV6M
-    const int8_t *const weights = (const int8_t *)rows->weights;
-    int32_t taps[KT_MOST_TAPS], i;
-    for (i = 0; i < size; i++) {
-        taps[i] = weights[i];
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, rows->weights + (size + 3) / 4, rows->second, rows->third);
+    const int32_t next = rows->column_bytes / (int32_t)sizeof *rows->column;
+    const kt_triple_walk down = {left / KT_TAPPED_ROWS, KT_TAPPED_ROWS * KT_ROW_WORDS * window->stride[KT_Y], KT_TAPPED_ROWS * rows->next_row};
+    const kt_triple_walk along = {rows->columns, next * window->stride[KT_X], rows->next_column};
+    const kt_triple_walk outer = down.count > along.count ? along : down, inner = down.count > along.count ? down : along;
+    const int32_t height = kt_tapped_height(window);
+    kt_triple_taps window_of = {NULL, rows->weights, rows->column_bytes * window->dilation[KT_X], window->kernel[KT_X], height};
+    kt_triple_tap taps[KT_MOST_TAPS];
+    int32_t i, k, row;
+    if (KT_ARMV6M || height != window->kernel[KT_Y]) {
+        kt_copy_taps(taps, (const int8_t *)rows->weights, window, height);
+        window_of.weights = taps;
     }
+    for (i = 0; i < outer.count; i++) {
+        int8_t *y = rows->y + i * outer.bytes;
+        window_of.column = rows->column + i * outer.words;
+        for (k = inner.count; k > 0; k--, window_of.column += inner.words, y += inner.bytes) {
+            uint32_t words[KT_TAPPED_ROWS * KT_ROW_WORDS];
+#if !KT_ARMV6M
+            if (window->stride[KT_Y] == 2) {
+                kt_triple_strided_words(words, &window_of);
+            } else {
+                kt_triple_window_words(words, &window_of);
+            }
 #else
-    const int32_t *const taps = NULL;
+            kt_triple_window_words(words, &window_of);
 #endif
-    for (; left - done >= KT_TAPPED_ROWS; done += KT_TAPPED_ROWS) {
-        kt_results_of_taps(rows, window, size, taps, negative);
-        rows->column += words * KT_TAPPED_ROWS;
-        rows->y += rows->next_row * KT_TAPPED_ROWS;
+            for (row = 0; row < KT_TAPPED_ROWS; row++) {
+                kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
+            }
+        }
     }
-    return done;
+    rows->column += down.count * down.words;
+    rows->y += down.count * down.bytes;
+    return down.count * KT_TAPPED_ROWS;
 }
 
 /* Rows of 3x3 windows with a stride of two, two at a time; an odd row at the end is taken with the one before it, for the second time. */

@@ -53,4 +53,30 @@ KT_INLINE kt_four_sums kt_tile_window(kt_four_sums sums, const int32_t *words, c
     return sums;
 }
 
+/* The windows of four neighbours in a line: a word is the lower one of one pair of weights and the upper one of the next. pairs: 2 or more. */
+KT_INLINE kt_four_sums kt_line_window(int32_t start, const int32_t *words, const int32_t *weights, int32_t pairs)
+{
+    kt_four_sums sums;
+    int32_t upper, lower, even, odd;
+    __asm__ volatile("ldr %[upper], [%[words]]\n\t" KT_TILE_WEIGHTS "ldr %[lower], [%[words], #16]!\n\t"
+                     "smlad %[a], %[upper], %[even], %[start]\n\t"
+                     "smlad %[b], %[upper], %[odd], %[start]\n\t"
+                     "smlad %[c], %[lower], %[even], %[start]\n\t"
+                     "smlad %[d], %[lower], %[odd], %[start]\n\t"
+                     "subs %[pairs], %[pairs], #3\n\t"
+                     "bmi 2f\n"
+                     "1:\n\t" KT_TILE_ROW("lower", "upper") KT_TILE_ROW("upper", "lower")
+                     "subs %[pairs], %[pairs], #2\n\t"
+                     "bpl 1b\n"
+                     "2:\n\t"
+                     "lsls %[pairs], %[pairs], #31\n\t"
+                     "beq 3f\n\t" KT_TILE_ROW("lower", "upper")
+                     "3:\n\t"
+                     : [a] "=&r"(sums.a), [b] "=&r"(sums.b), [c] "=&r"(sums.c), [d] "=&r"(sums.d), [words] "+r"(words), [weights] "+r"(weights),
+                       [upper] "=&r"(upper), [lower] "=&r"(lower), [even] "=&r"(even), [odd] "=&r"(odd), [pairs] "+r"(pairs)
+                     : [start] "r"(start)
+                     : "cc", "memory");
+    return sums;
+}
+
 #endif
