@@ -126,6 +126,18 @@ def fitted(layer: Layer) -> Layer:
     return replace(layer, size=(1, 1))
 
 
+def lines() -> Iterator[Layer]:
+    """Windows along one axis, as sensors and speech have them."""
+    for c, (taps, stride, dilation) in product((3, 8, 17, 64), ((3, 1, 1), (8, 1, 1), (9, 1, 1), (9, 2, 1), (5, 1, 2), (9, 1, 4))):
+        yield Layer("depthwise", c, c, (1, taps), stride, (1, 96), dilation)
+        yield Layer("conv", c, 16, (1, taps), stride, (1, 96), dilation)
+    for c in (8, 17):
+        yield Layer("depthwise", c, c, (9, 1), 1, (96, 1))
+        yield Layer("depthwise", c, c, (5, 1), 1, (49, 1), 2)
+        yield Layer("depthwise", c, c, (3, 1), 1, (25, 10))
+        yield Layer("depthwise", c, c, (1, 3), 1, (25, 10))
+
+
 def layers(quick: bool) -> Iterator[Layer]:
     channels = FEW_CHANNELS if quick else CHANNELS
     for c, k, stride in product(channels, (1, 3, 5, 7), (1, 2)):
@@ -146,6 +158,7 @@ def layers(quick: bool) -> Iterator[Layer]:
         for c in (1, 8, 17, 64, 80):
             yield fitted(Layer("conv", c, 16, kernel))
             yield fitted(Layer("depthwise", c, c, kernel))
+    yield from lines()
     for c, factor in product((1, 3, 8, 17), (2, 3, 4, 8)):
         yield fitted(Layer("depthwise", c, factor * c, (3, 3)))
     for c, k, size in product((8, 17, 64), (3, 5), ((1, 48), (48, 1), (2, 31), (3, 3), (5, 7))):

@@ -54,6 +54,8 @@ OPERATORS_FROM = 328
 """And from this one on each has one more operator."""
 SPREADS_FROM = 363
 """And from this one on they are depthwise layers of all windows over images that take most of the memory, trained in all layers by one method."""
+LINES_FROM = 411
+"""And from this one on depthwise layers along one axis, some of them dilated."""
 SEEN = 1000
 """Networks from this one on are of all kinds, and nothing is fitted to them."""
 CHANNELS = (3, 5, 8, 10, 12, 16, 17, 20, 24, 32, 33, 40, 48, 64, 96)
@@ -68,7 +70,7 @@ def network(seed: int) -> Graph:
     rng = np.random.default_rng([19, seed])
     kinds = KINDS_OF_NETWORKS if seed < SMALL_FROM else SMALL_KINDS if seed < RARE_FROM else RARE_KINDS if seed < SHAPES_FROM else SHAPES_KINDS
     kinds = kinds if seed < STEMS_FROM else STEMS_KINDS if seed < BEATS_FROM else ("beats",) if seed < VARIED_FROM else VARIED_KINDS
-    kinds = kinds if seed < OPERATORS_FROM else ("operated",) if seed < SPREADS_FROM else ("spreads",)
+    kinds = kinds if seed < OPERATORS_FROM else ("operated",) if seed < SPREADS_FROM else ("spreads",) if seed < LINES_FROM else ("lines",)
     if seed >= SEEN:
         kinds = tuple(dict.fromkeys((*SHAPES_KINDS, *STEMS_KINDS, *KINDS_OF_NETWORKS, *SMALL_KINDS, *RARE_KINDS, *VARIED_KINDS)))
     kind = kinds[seed % len(kinds)]
@@ -172,6 +174,8 @@ def _input(kind: str, rng: np.random.Generator) -> tuple[int, ...]:
         return (1, int(rng.integers(5, 12)), int(rng.integers(5, 12)), int(rng.choice((8, 16, 32))))
     if kind == "stem":
         return (1, int(rng.integers(20, 80)), int(rng.choice((1, 1, 10, 20))), int(rng.choice((1, 1, 2, 3))))
+    if kind == "lines":
+        return 1, *(1, int(rng.integers(24, 200)))[:: int(rng.choice((1, -1)))], int(rng.choice((2, 4, 8)))
     if kind == "spreads":
         return (1, int(rng.integers(10, 42)), int(rng.integers(10, 42)), int(rng.choice((1, 3, 8))))
     if kind in ("recurrent", "elements"):
@@ -237,6 +241,22 @@ def _spreads(m: Maker, rng: np.random.Generator) -> Graph:
         _, *now, _ = m.type(y).shape
         window = _window(rng, tuple(now), (3, 3, 5, 5, 7, 4), int(rng.choice((1, 1, 2))))
         y = m.depthwise(y, f"spread_{i}", 1, window, "relu" if rng.random() < 0.6 else "none")
+    return _head(m, m.op(y, "mean", Mean((1, 2)), (1, m.type(y).shape[3])), rng)
+
+
+def _lines(m: Maker, rng: np.random.Generator) -> Graph:
+    """Two or three depthwise layers along one axis, often dilated or causal, behind a pointwise one."""
+    y = m.conv("input", "front", int(rng.choice((3, 4, 8, 12, 16, 17, 24, 32, 40))), Window((1, 1)), "relu")
+    for i in range(int(rng.integers(2, 4))):
+        height, width = m.type(y).shape[1:3]
+        taps, dilation, stride = int(rng.choice((2, 3, 3, 4, 5, 7, 9, 13))), int(rng.choice((1, 1, 2, 4))), int(rng.choice((1, 1, 2)))
+        stride = stride if dilation == 1 else 1
+        before, after = same_padding(max(height, width), taps, stride, dilation)
+        before, after = (before + after, 0) if rng.random() < 0.3 else (before, after)
+        window = Window((taps, 1), (stride, 1), (before, 0, after, 0), (dilation, 1))
+        if width > 1:
+            window = Window((1, taps), (1, stride), (0, before, 0, after), (1, dilation))
+        y = m.depthwise(y, f"line_{i}", 1, window, "relu" if rng.random() < 0.6 else "none")
     return _head(m, m.op(y, "mean", Mean((1, 2)), (1, m.type(y).shape[3])), rng)
 
 
@@ -315,6 +335,7 @@ SHAPES: dict[str, Callable[[Maker, np.random.Generator], Graph]] = {
     "stem": _stem,
     "deep": _deep,
     "spreads": _spreads,
+    "lines": _lines,
     "pools": _pools,
     "wide": _wide,
     "recurrent": _recurrent,

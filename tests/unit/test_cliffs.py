@@ -33,7 +33,8 @@ PORTABLE = ("kt_conv2d_s8", "kt_depthwise_conv2d_s8")
 
 
 def shapes() -> Iterator[cliffs.Layer]:
-    """Every number of channels under a 1x1 and a 3x3 window, some of them under the others."""
+    """Every number of channels under a 1x1 and a 3x3 window, some of them under the others, and windows along one axis."""
+    yield from cliffs.lines()
     for channels in range(1, 301):
         for kernel in range(1, 8) if channels % 50 in (0, 3) else (1, 3):
             yield cliffs.Layer("conv", channels, 4, (kernel, kernel), size=(2, 2))
@@ -95,19 +96,25 @@ COUNTED = (
     cliffs.Layer("depthwise", 17, 17, (3, 3), 2, (24, 24)),
     cliffs.Layer("depthwise", 24, 24, (7, 7), 2, (16, 16)),
     cliffs.Layer("depthwise", 3, 24, (3, 3), 1, (24, 24)),
+    cliffs.Layer("depthwise", 17, 17, (1, 9), 1, (1, 96)),
+    cliffs.Layer("depthwise", 16, 16, (1, 9), 1, (1, 96), 4),
+    cliffs.Layer("depthwise", 16, 16, (1, 8), 2, (1, 96)),
+    cliffs.Layer("depthwise", 16, 16, (9, 1), 1, (96, 1)),
 )
 
 LIMITS = {
-    "m4": {"conv": 2.2, "depthwise": 6.5, "depthwise, large": 4.0, "depthwise, several": 5.5},
-    "m3": {"conv": 2.6, "depthwise": 5.5, "depthwise, large": 4.8, "depthwise, several": 6.5},
+    "m4": {"conv": 2.2, "depthwise": 6.5, "depthwise, large": 4.0, "depthwise, several": 5.5, "depthwise, lines": 4.2},
+    "m3": {"conv": 2.6, "depthwise": 5.5, "depthwise, large": 4.8, "depthwise, several": 6.5, "depthwise, lines": 7.5},
 }
-"""Instructions a MAC that the layers may take; of depthwise layers those with windows larger than 3x3, and with several results of each input
-channel, apart."""
+"""Instructions a MAC that the layers may take; of depthwise layers those with windows larger than 3x3, of one row or one column, and with several
+results of each input channel, apart."""
 
 
 def limited(layer: cliffs.Layer) -> str:
     """Which of the limits a layer has."""
     if layer.kind == "depthwise":
+        if 1 in layer.kernel:
+            return "depthwise, lines"
         return "depthwise, several" if layer.channels < layer.outputs else "depthwise, large" if layer.kernel[0] > 3 else "depthwise"
     return layer.kind
 
