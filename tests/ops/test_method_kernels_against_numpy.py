@@ -153,7 +153,7 @@ def depthwise_line_gradient(r: Rng) -> Case:
         return depthwise_weight_gradient(r, (window, h, w), 1)
     kernel = (int(r.integers(2, 5)), int(r.integers(8, 16)))
     edge = tuple(int(e) for e in r.integers(0, 6, 4))
-    window = Window(kernel, pick(r, (1, 1), (2, 2), (1, 2), (2, 1)), edge, pick(r, (1, 1), (2, 1), (1, 2)))  # type: ignore[arg-type]
+    window = Window(kernel, pick(r, (1, 1), (2, 2), (1, 2), (2, 1)), edge, pick(r, (1, 1), (2, 1), (1, 2), (1, int(r.integers(9, 37)))))  # type: ignore[arg-type]
     h, w = ((k - 1) * d + 1 + int(r.integers(0, 40 // k)) for k, d in zip(kernel, window.dilation, strict=True))
     return depthwise_weight_gradient(r, (window, h, w), 1)
 
