@@ -245,6 +245,18 @@ def line_layer(r: Rng, multiple: int = 1) -> Case:
     return replace(case, types={o: case.types[o] for o in arrays}, arrays=arrays)
 
 
+def few_in_lines(r: Rng) -> Case:
+    """A layer along one axis of one to three channels, in whatever form it gets: where its dilation does not divide the length, none has lines."""
+    for _ in range(1000):
+        case = in_form(line_layer(r), r, bool(r.random() < 0.5))
+        if case.types["bias"].size < 4:
+            try:
+                return repacked(case, partial(packed_depthwise, 1))[0]
+            except NotProved:
+                continue
+    raise AssertionError("no case")
+
+
 def tiled_layer(r: Rng, relu: bool, gain: bool = False, lines: bool = False) -> Case:
     """A depthwise layer that goes by tiles: of any window from two rows on, with a stride of 1 or 2 on each axis, any border, and any
     number of channels. lines: of any window of one row or one column. What cannot be proved is drawn again."""
@@ -334,6 +346,7 @@ GENERATORS = {
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     **{f"tiled_depthwise{'_relu' if relu else ''}": (partial(tiled_layer, relu=relu), 60) for relu in (False, True)},
     **{f"lined_depthwise{'_relu' if relu else ''}": (partial(tiled_layer, relu=relu, lines=True), 80) for relu in (False, True)},
+    "lined_depthwise_few": (few_in_lines, 60),
     "lined_depthwise_gain": (partial(tiled_layer, relu=False, gain=True, lines=True), 24),
     **{f"tiled_depthwise{'_relu' if relu else ''}_gain": (partial(tiled_layer, relu=relu, gain=True), 24) for relu in (False, True)},
     **{

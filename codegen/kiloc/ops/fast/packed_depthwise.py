@@ -124,7 +124,7 @@ class PackedDepthwise(Op):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        if self.rows and 1 in self.window.kernel:  # lines may lie across the image
+        if self.tiled and is_line(self.window):  # lines may lie across the image
             return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.plain(t).result().shape[2]) if self.rows else reach
 
@@ -132,7 +132,7 @@ class PackedDepthwise(Op):
     def tiles_scratch(self) -> int:
         """Bytes of the weights and values that tiles, or lines, work on."""
         window, results = self.window, self.window.output(*self.image)
-        if 1 in window.kernel:
+        if is_line(window):
             axis = line_axis(window)
             return line_scratch(window.kernel[axis], window.stride[axis], results[axis])
         return tile_scratch(window, self.rows, results[1])
@@ -235,21 +235,26 @@ def band_rows(node: Node) -> tuple[int, ...]:
     assert isinstance(layer, DepthwiseConv2D)
     if is_banded(layer, packing.QUAD):
         return BAND_ROWS[layer.window.stride]
-    if 1 in layer.window.kernel:
-        return LINE_ROWS if max(layer.window.kernel) > 1 else ()
+    if is_line(layer.window):
+        return LINE_ROWS
     return TILE_ROWS if goes_by_tiles(layer.window) else ()
+
+
+def is_line(window: Window) -> bool:
+    """Whether a window has one row or one column, and several taps along it."""
+    return min(window.kernel) == 1 < max(window.kernel)
 
 
 def goes_by_tiles(window: Window) -> bool:
     """Whether four results share what they read: two by two, or neighbours in a line."""
     near = max(window.stride) <= 2 and window.dilation == (1, 1) and 1 < max(window.kernel) < MOST_TILED
-    return near and (1 not in window.kernel or not any(window.pad[window.kernel.index(1) :: 2]))
+    return near and not (is_line(window) and any(window.pad[1 - line_axis(window) :: 2]))
 
 
 def tile_rows(layer: DepthwiseConv2D, channels: int, image: tuple[int, int], rows: int) -> int:
-    """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where single positions take less."""
+    """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where it does not, or single positions take less."""
     height, width = layer.window.output(*image)
-    if channels >= packing.QUAD and height * width < FEWEST_TILED:
+    if not goes_by_tiles(layer.window) or (channels >= packing.QUAD and height * width < FEWEST_TILED):
         return 0
     return rows * layer.window.stride[0] if is_banded(layer, packing.QUAD) else rows
 
@@ -274,11 +279,14 @@ def tile_scratch(window: Window, rows: int, width: int) -> int:
 
 def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
     """The node that stands for a layer, in bands of so many rows or 0, and the constants that it adds. Raises NotProved."""
-    layer = node.op
+    layer, channels = node.op, t.type("x").shape[3]
     assert isinstance(layer, DepthwiseConv2D)
-    channels = t.type("x").shape[3]
+    convolution = packed if rows else packed_on_stack
+    placed, weights_type, image = upright(layer, t)
+    if rows and not is_banded(placed, channels):
+        rows = tile_rows(placed, channels, image, rows)
     if layer.multiplier_of_depth(t) != 1 or (channels < packing.QUAD and not rows):
-        return as_convolution(packed if rows else packed_on_stack, node, t, values)
+        return as_convolution(convolution, node, t, values)
     if channels % packing.QUAD and t.has("gain"):
         raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
     if channels < packing.QUAD and t.has(MERGED):
@@ -287,12 +295,9 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     q = requantization(layer, t)
-    layer, weights_type, image = upright(layer, t)
-    if rows and not is_banded(layer, channels):
-        rows = tile_rows(layer, channels, image, rows) if goes_by_tiles(layer.window) else 0
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
-    op = PackedDepthwise(layer, weights_type, image, packing.rounds_half_up(q), rows, start.limit)
+    op = PackedDepthwise(placed, weights_type, image, packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if op.banded else stream_of(weights[quads(channels)], start.words[quads(channels)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])
     slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD and not rows else ""

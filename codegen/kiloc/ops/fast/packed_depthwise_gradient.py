@@ -27,6 +27,7 @@ from .packed_depthwise import (
     banded_stream,
     banded_weights,
     goes_by_tiles,
+    is_line,
     line_axis,
     line_scratch,
     quad_weights,
@@ -65,8 +66,8 @@ def is_banded(layer: DepthwiseInputGradient) -> bool:
 def band_rows(node: Node) -> tuple[int, ...]:
     """Rows that a band of a gradient may have, most first."""
     assert isinstance(node.op, DepthwiseInputGradient)
-    if 1 in node.op.window.kernel:
-        return LINE_ROWS if max(node.op.window.kernel) > 1 else ()
+    if is_line(node.op.window):
+        return LINE_ROWS
     return BAND_ROWS if is_banded(node.op) else TILE_ROWS
 
 
@@ -92,7 +93,7 @@ class PackedDepthwiseInputGradient(Op):
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        if 1 in self.layer.window.kernel:  # lines may lie across the image
+        if is_line(self.layer.window):  # lines may lie across the image
             return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.layer.window.stride[0] * self.layer.x_shape[2])
 
@@ -183,7 +184,7 @@ def parts_of(layer: DepthwiseInputGradient) -> tuple[int, int]:
 def gradient_scratch(layer: DepthwiseInputGradient, rows: int) -> int:
     """Bytes of the weights of four channels and of the buffer of a band, of the largest part."""
     taps = [-(-kernel // stride) for kernel, stride in zip(layer.window.kernel, layer.window.stride, strict=True)]
-    if 1 in layer.window.kernel:
+    if is_line(layer.window):
         axis = line_axis(layer.window)
         return line_scratch(taps[axis], 1, parts_of(layer)[axis])
     return tile_scratch(Window((max(taps[0], 2), taps[1])), rows, parts_of(layer)[1])
@@ -195,10 +196,10 @@ def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
     height, width = parts_of(layer)
     if not goes_by_tiles(window):
         raise packing.NotProved("its window has a stride of more than two, or dilation")
-    if 1 in window.kernel and window.stride[1 - line_axis(window)] > 1 and layer.x_shape[2 - line_axis(window)] > 1:
+    if is_line(window) and window.stride[1 - line_axis(window)] > 1 and layer.x_shape[2 - line_axis(window)] > 1:
         raise packing.NotProved("its lines have others between them that no window meets")
     strided = max(window.stride) > 1
-    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or (width == 1 and 1 not in window.kernel):
+    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or (width == 1 and not is_line(window)):
         raise packing.NotProved("its image is too small for tiles")
     if strided and window.kernel == (3, 3) and layer.x_shape[3] % packing.QUAD == 0:
         raise packing.NotProved("of a 3x3 window with a stride tiles would take longer")

@@ -395,9 +395,9 @@ class DepthwiseWeightGradient(ParameterGradient):
 
     def level(self) -> dict[str, Field]:
         """Initialisers of its kt_window. An image of one column is one of one row: kernels go along rows."""
-        _, height, width, channels = self.x_shape
+        (_, height, width, inputs), (_, results, _, outputs) = self.x_shape, self.y_shape
         if width == self.y_shape[2] == self.window.kernel[1] == 1 and (self.window.pad[1], self.window.pad[3]) == (0, 0):
-            return self.window.turned.fields((1, width, height, channels), (1, 1, *self.y_shape[1:2], self.y_shape[3]))
+            return self.window.turned.fields((1, height, inputs), (1, results, outputs))
         return self.window.fields(self.x_shape, self.y_shape)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
