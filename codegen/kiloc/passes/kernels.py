@@ -242,7 +242,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DownProjection):
         return [triple_down_projection]
-    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DepthwiseInputGradient) and node.op.window.kernel != (3, 3):
+    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DepthwiseInputGradient) and node.op.window.kernel not in ((1, 1), (3, 3)):
         return [partial(_in_bands, rows, graph, target, savings) for rows in gradient_rows(node)]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]

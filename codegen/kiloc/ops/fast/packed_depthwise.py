@@ -50,9 +50,9 @@ STRIDED_COLUMN_PAIR = 80
 class PackedDepthwise(Op):
     """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
 
-    layer: the operator that this stands for, upright (`_window.py`), weights its weights' type, image: rows and columns of its x. relu: rounded half
-    up. rows: of a band; 0: position by position. Bands of 3x3 windows have a kernel of their own, others go by tiles of two by two results, or of
-    four neighbours in a line.
+    layer: the operator that this stands for, in bands upright (`_window.py`), weights its weights' type, image: rows and columns of its x. relu:
+    rounded half up. rows: of a band; 0: position by position. Bands of 3x3 windows have a kernel of their own, others go by tiles of two by two
+    results, or of four neighbours in a line.
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
@@ -291,6 +291,8 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
         raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
     if channels < packing.QUAD and t.has(MERGED):
         raise packing.NotProved(f"fewer than {packing.QUAD} channels, and trained weights")
+    if not rows:  # by position as it is
+        placed, weights_type, image = layer, t.type("weights"), (t.type("x").shape[1], t.type("x").shape[2])
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T

@@ -38,6 +38,28 @@ static inline int32_t kt_delta_column(const kt_depthwise_weight_gradient_params 
     return params->rows == NULL ? channel : params->rows[channel];
 }
 
+/* One axis of a layer; steps: bytes from one input to the next, and from one result. */
+typedef struct {
+    int32_t taps, stride, dilation, pad;
+    int32_t inputs, outputs;
+    int32_t x_step, g_step;
+} kt_depthwise_axis;
+
+static inline kt_depthwise_axis kt_depthwise_axis_of(const kt_window *window, int axis)
+{
+    const kt_depthwise_axis found = {
+        .taps = window->kernel[axis],
+        .stride = window->stride[axis],
+        .dilation = window->dilation[axis],
+        .pad = window->pad[axis],
+        .inputs = window->input[axis],
+        .outputs = window->output[axis],
+        .x_step = (axis == KT_Y ? window->input[KT_X] : 1) * window->input[KT_CHANNELS],
+        .g_step = (axis == KT_Y ? window->output[KT_X] : 1) * window->output[KT_CHANNELS],
+    };
+    return found;
+}
+
 /* Input channels from `first` on. */
 static inline void kt_depthwise_weight_gradient_from(const kt_depthwise_weight_gradient_params *params, const int8_t *g,
                                                      const int8_t *x, float scale, float *accumulator, int32_t first)

@@ -10,22 +10,6 @@
 
 enum { KT_LINE_RESULTS = 32, KT_LINE_REACH = 128, KT_LANES = 3, KT_MOST_SUMS = 12 };
 
-/* One axis of a layer; steps: from one input to the next, and from one result. */
-typedef struct {
-    int32_t taps, stride, dilation, pad;
-    int32_t inputs, outputs;
-    int32_t x_step, g_step;
-} kt_depthwise_axis;
-
-static inline kt_depthwise_axis kt_axis_of(const kt_window *window, int axis)
-{
-    const int32_t x_step = axis == KT_Y ? window->input[KT_X] : 1, g_step = axis == KT_Y ? window->output[KT_X] : 1;
-    const kt_depthwise_axis found = {window->kernel[axis],          window->stride[axis], window->dilation[axis],
-                                     window->pad[axis],             window->input[axis],  window->output[axis],
-                                     x_step * window->input[KT_CHANNELS], g_step * window->output[KT_CHANNELS]};
-    return found;
-}
-
 /* Whether lines lie down the image, where a window has one column. */
 static inline int kt_lines_lie_down(const kt_window *window)
 {
@@ -122,7 +106,7 @@ static inline void kt_lined_depthwise_gradient(const kt_depthwise_weight_gradien
 {
     const kt_window *const window = &params->window;
     const int down = kt_lines_lie_down(window);
-    const kt_depthwise_axis along = kt_axis_of(window, down ? KT_Y : KT_X), across = kt_axis_of(window, down ? KT_X : KT_Y);
+    const kt_depthwise_axis along = kt_depthwise_axis_of(window, down ? KT_Y : KT_X), across = kt_depthwise_axis_of(window, down ? KT_X : KT_Y);
     int32_t c, line;
     for (c = 0; c < window->output[KT_CHANNELS]; c++) {
         const int32_t column = kt_delta_column(params, c);

@@ -127,18 +127,12 @@ static void kt_channel_gradient(const kt_depthwise_weight_gradient_params *param
  * three results along the other one. */
 enum { KT_WALKED_TAPS = 3, KT_WALKED_INPUTS = 32 };
 
-/* One channel along both axes: the one that is walked and that of the lanes. Steps: bytes to the next input and to the next result. */
-typedef struct {
-    int32_t inputs, outputs, pad;
-    int32_t input_step, output_step;
-} kt_walked_axis;
-
 /* Words [3][2] of the taps of a walk over `count` inputs, from `first` on. x: the first of the three lanes at input 0, `lane` bytes apart; g: result
  * 0. */
-static void KT_IN_ORDER kt_walk_words(const kt_walked_axis *axis, const int8_t *x, int32_t lane, const int8_t *g, uint32_t offset, int32_t first,
+static void KT_IN_ORDER kt_walk_words(const kt_depthwise_axis *axis, const int8_t *x, int32_t lane, const int8_t *g, uint32_t offset, int32_t first,
                                       int32_t count, uint32_t *words)
 {
-    const int32_t step = axis->input_step, down = axis->output_step, outputs = axis->outputs, met = first + axis->pad;
+    const int32_t step = axis->x_step, down = axis->g_step, outputs = axis->outputs, met = first + axis->pad;
     const uint32_t near = offset + (offset << 10), far = offset + (offset << 21);
     int32_t more = kt_minimum(count, kt_maximum(outputs - 1 - met, 0)); /* inputs behind which there is a next result */
     uint32_t a = met < outputs ? (uint32_t)g[met * down] : 0;
@@ -180,7 +174,7 @@ static void KT_IN_ORDER kt_walk_words(const kt_walked_axis *axis, const int8_t *
 }
 
 /* Adds the sums of one channel: [walked tap][tap of the lanes]. */
-static void kt_walked_gradient(const kt_walked_axis *walk, const kt_walked_axis *lanes, const int8_t *g, const int8_t *x, uint32_t offset,
+static void kt_walked_gradient(const kt_depthwise_axis *walk, const kt_depthwise_axis *lanes, const int8_t *g, const int8_t *x, uint32_t offset,
                                int32_t *sums)
 {
     int32_t result, first, tap, i;
@@ -189,7 +183,7 @@ static void kt_walked_gradient(const kt_walked_axis *walk, const kt_walked_axis 
         for (first = 0; first < walk->inputs; first += KT_WALKED_INPUTS) {
             const int32_t count = kt_minimum(walk->inputs - first, KT_WALKED_INPUTS);
             uint32_t words[2 * KT_WALKED_TAPS];
-            kt_walk_words(walk, x + start * lanes->input_step, lanes->input_step, g + result * lanes->output_step, offset, first, count, words);
+            kt_walk_words(walk, x + start * lanes->x_step, lanes->x_step, g + result * lanes->g_step, offset, first, count, words);
             for (tap = 0; tap < KT_WALKED_TAPS; tap++) {
                 int32_t three[3];
                 kt_three_sums(words + 2 * tap, three);
@@ -221,9 +215,7 @@ static void kt_walked_depthwise_gradient(const kt_depthwise_weight_gradient_para
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const int down = window->output[KT_Y] >= window->output[KT_X]; /* along the longer axis */
-    const kt_walked_axis rows = {window->input[KT_Y], window->output[KT_Y], window->pad[KT_Y], window->input[KT_X] * channels,
-                                 window->output[KT_X] * channels};
-    const kt_walked_axis columns = {window->input[KT_X], window->output[KT_X], window->pad[KT_X], channels, channels};
+    const kt_depthwise_axis rows = kt_depthwise_axis_of(window, KT_Y), columns = kt_depthwise_axis_of(window, KT_X);
     const int32_t along = down ? KT_WALKED_TAPS : 1, across = down ? 1 : KT_WALKED_TAPS;
     const kt_float_factor factor = kt_factor_of(scale);
     int32_t c, tap, i;
