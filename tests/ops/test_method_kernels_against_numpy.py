@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_windows import line_window
 from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
-from line_window import line_window
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar

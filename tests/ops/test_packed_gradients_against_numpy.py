@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_windows import line_window, tiled_window
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
-from line_window import line_window
 from test_kernels_against_numpy import channel_scales, input_gradient, scalar
 from test_method_kernels_against_numpy import delta_input_gradient, with_gain
 from test_packed_kernels_against_numpy import meaning, repacked
@@ -258,15 +258,9 @@ def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
 
 
 def tiled_gradient_case(r: Rng, gain: bool = False, lines: bool = False) -> Case:
-    """The gradient of a depthwise layer that goes by tiles: any window from two rows on, a stride of 1 or 2 on each axis, any
-    border, and four channels or more. lines: any window of one row or one column."""
+    """The gradient of a depthwise layer that goes by tiles, of four channels or more. lines: any window of one row or one column."""
     while True:
-        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(1, 12))))
-        edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
-        pad = pick(r, (edge[0], edge[1], edge[2], edge[3]), (kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
-        window = Window(kernel, pick(r, (1, 1), (2, 2), (2, 2), (1, 2), (2, 1)), pad)
-        h, w = (max(k - a - b, 1) + int(r.integers(0, 16)) for k, a, b in zip(kernel, pad[:2], pad[2:], strict=True))
-        window, (h, w) = line_window(r) if lines else (window, (h, w))
+        window, (h, w) = line_window(r) if lines else tiled_window(r)
         kernel, c = window.kernel, int(r.integers(4, 15))
         weights = TensorType((1, *kernel, c), "int8", channel_scales(r, c))
         y_shape = (1, *window.output(h, w), c)

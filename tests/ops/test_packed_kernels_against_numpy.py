@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_windows import Draw, line_window, tiled_window
 from kernel_driver import Case, Library, Rng, Run, assert_equal, check, codes, generated, int8, library, one, pick, scale, seeds
-from line_window import line_window
 from test_kernels_against_numpy import depthwise, linear, scalar, sized
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
@@ -235,9 +235,9 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
-def line_layer(r: Rng, multiple: int = 1) -> Case:
-    """A depthwise layer with such a window, of a multiple of so many channels."""
-    window, size = line_window(r)
+def drawn_layer(r: Rng, multiple: int = 1, draw: Draw = line_window) -> Case:
+    """A depthwise layer with a window along one axis, or as it is drawn, of a multiple of so many channels."""
+    window, size = draw(r)
     channels = multiple * int(r.integers(1, 14 // multiple + 1))
     case = sized(r, "depthwise", channels, channels, window, size)
     arrays = {o: case.arrays[o] for o in ("x", "weights", "bias")}
@@ -246,9 +246,9 @@ def line_layer(r: Rng, multiple: int = 1) -> Case:
 
 
 def few_in_lines(r: Rng) -> Case:
-    """A layer along one axis of one to three channels, in whatever form it gets: where its dilation does not divide the length, none has lines."""
+    """A layer along one axis of one to three channels, in whatever form it gets."""
     for _ in range(1000):
-        case = in_form(line_layer(r), r, bool(r.random() < 0.5))
+        case = in_form(drawn_layer(r), r, bool(r.random() < 0.5))
         if case.types["bias"].size < 4:
             try:
                 return repacked(case, partial(packed_depthwise, 1))[0]
@@ -258,21 +258,10 @@ def few_in_lines(r: Rng) -> Case:
 
 
 def tiled_layer(r: Rng, relu: bool, gain: bool = False, lines: bool = False) -> Case:
-    """A depthwise layer that goes by tiles: of any window from two rows on, with a stride of 1 or 2 on each axis, any border, and any
-    number of channels. lines: of any window of one row or one column. What cannot be proved is drawn again."""
+    """A depthwise layer that goes by tiles, of any number of channels. lines: of any window of one row or one column. What cannot be proved is drawn
+    again."""
     for _ in range(1000):
-        kernel = pick(r, (3, 3), (5, 5), (7, 7), (2, 2), (int(r.integers(2, 12)), int(r.integers(1, 12))))
-        stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1))
-        edge = [pick(r, 0, k // 2, int(r.integers(0, 9))) for k in (*kernel, *kernel)]
-        window = Window(kernel, stride, (edge[0], edge[1], edge[2], edge[3]))
-        if stride == (1, 1) and r.random() < 0.5:  # as large as the image: in place
-            window = replace(window, pad=(kernel[0] // 2, kernel[1] // 2, (kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
-        size = tuple(max(k - a - b, 1) + int(r.integers(0, 16)) for k, a, b in zip(kernel, window.pad[:2], window.pad[2:], strict=True))
-        channels = 4 * int(r.integers(1, 5)) if gain else int(r.integers(1, 14))
-        case = sized(r, "depthwise", channels, channels, window, size)  # type: ignore[arg-type]
-        np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
-        case = replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}, arrays={o: case.arrays[o] for o in ("x", "weights", "bias")})
-        case = in_form(line_layer(r, 4 if gain else 1) if lines else case, r, relu)
+        case = in_form(drawn_layer(r, 4 if gain else 1, line_window if lines else tiled_window), r, relu)
         channels = case.types["bias"].size
         case = with_gain(with_dead_channels(case, r), r, channels) if gain else case
         try:
@@ -440,7 +429,13 @@ def test_packed_layer_means_what_the_layer_means(seed: int, trained: bool) -> No
 def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: bool) -> None:
     r = np.random.default_rng([seed, 8])
     for _ in range(20):
-        case = line_layer(r) if r.random() < 0.3 else small_window(depthwise(r, 4), r) if r.random() < 0.5 else depthwise(r, 4)
+        case = (
+            drawn_layer(r, draw=pick(r, line_window, tiled_window))
+            if r.random() < 0.4
+            else small_window(depthwise(r, 4), r)
+            if r.random() < 0.5
+            else depthwise(r, 4)
+        )
         case = in_form(case, r, bool(r.random() < 0.5)) if r.random() < 0.8 else case
         if trained and r.random() < 0.5:
             case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, 0], case.arrays["bias"].shape)  # type: ignore[index]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_windows import Draw, line_window, tiled_window
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, seeds
 from test_kernels_against_numpy import depthwise, linear, lora_down
 from test_method_kernels_against_numpy import rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
 from test_packed_kernels_against_numpy import (
+    drawn_layer,
     in_form,
-    line_layer,
     lora_ties,
     meaning,
     repacked,
@@ -84,13 +85,13 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
 TALL = ((5, 5), (7, 7), (5, 3), (3, 5), (7, 2), (3, 1), (2, 3), (4, 4), (8, 7))
 
 
-def depthwise_layer(r: Rng, relu: bool, gain: bool = False, tall: bool = False, lines: bool = False) -> Case:
-    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of windows other than 3x3; lines:
-    of one row or one column."""
+def depthwise_layer(r: Rng, relu: bool, gain: bool = False, tall: bool = False, draw: Draw | None = None) -> Case:
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of windows other than 3x3; draw:
+    of such windows."""
     for _ in range(1000):
-        case = in_form(line_layer(r) if lines else depthwise(r, 1), r, relu)
+        case = in_form(drawn_layer(r, draw=draw) if draw else depthwise(r, 1), r, relu)
         case = with_gain(case, r, case.types["bias"].size) if gain else with_dead_channels(case, r)
-        case = small_window(case, r, pick(r, *TALL)) if tall else small_window(case, r) if not lines and r.random() < 0.7 else case
+        case = small_window(case, r, pick(r, *TALL)) if tall else small_window(case, r) if not draw and r.random() < 0.7 else case
         case = extreme(case, r) if r.random() < 0.2 else case
         try:
             return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), bool(r.random() < 0.4))[0]
@@ -169,8 +170,10 @@ GENERATORS = {
     "triple_delta_row": (delta_row, 60),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
-    "triple_depthwise_lines": (partial(depthwise_layer, relu=False, lines=True), 80),
-    "triple_depthwise_gain_lines": (partial(depthwise_layer, relu=True, gain=True, lines=True), 20),
+    "triple_depthwise_lines": (partial(depthwise_layer, relu=False, draw=line_window), 80),
+    "triple_depthwise_windows": (partial(depthwise_layer, relu=False, draw=tiled_window), 80),
+    "triple_depthwise_gain_windows": (partial(depthwise_layer, relu=True, gain=True, draw=tiled_window), 20),
+    "triple_depthwise_gain_lines": (partial(depthwise_layer, relu=True, gain=True, draw=line_window), 20),
     "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 36),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
@@ -202,7 +205,7 @@ def test_packed_layer_means_what_the_layer_means(seed: int) -> None:
     r, found = np.random.default_rng([seed, 9]), 0
     for _ in range(40):
         deep = r.random() < 0.5
-        small = line_layer(r) if r.random() < 0.3 else small_window(depthwise(r, 1), r)
+        small = drawn_layer(r, draw=pick(r, line_window, tiled_window)) if r.random() < 0.4 else small_window(depthwise(r, 1), r)
         case = in_form(small, r, bool(r.random() < 0.5)) if deep else any_layer(r, pick(r, "relu", "any", "sums"), False)
         case = with_gain(case, r, case.types["bias"].size) if r.random() < 0.3 else case
         packer = partial(triple_depthwise, 3) if deep else partial(triple, pick(r, 0, 4, *FEWER_VALUES))

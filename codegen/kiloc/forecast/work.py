@@ -12,9 +12,10 @@ from ..ir.verify import node_types
 from ..ops.backward.parameter_gradient import ParameterGradient
 from ..ops.fast.blocked_input_gradient import BlockedInputGradient
 from ..ops.fast.merged import Merged
-from ..ops.fast.packed_depthwise import PackedDepthwise
+from ..ops.fast.packed_depthwise import PackedDepthwise, is_line, line_axis
 from ..ops.fast.packed_depthwise_gradient import PackedDepthwiseInputGradient
 from ..ops.fast.triple import TripleLinear
+from ..ops.fast.triple_depthwise import TripleDepthwise
 from ..plan.paging import pages_of
 from ..plan.slice import kernel_call
 from .geometry import SINGLE, Geometry, geometry
@@ -106,15 +107,32 @@ def _in_chunks(node: Node, results: float, positions: float, channels: float) ->
 
 def band_of(op: Op) -> int:
     """Rows of the result that a kernel lays out and computes at a time; 0: it knows no bands."""
+    banded = _banded(op)
+    return banded.rows if banded is not None else 0
+
+
+def _banded(op: Op) -> PackedDepthwise | PackedDepthwiseInputGradient | None:
     op = op.operator if isinstance(op, Merged) else op
-    return op.rows if isinstance(op, PackedDepthwise | PackedDepthwiseInputGradient) else 0
+    return op if isinstance(op, PackedDepthwise | PackedDepthwiseInputGradient) else None
 
 
 def _of_bands(node: Node, shape: tuple[int, ...], own: float, channels: float) -> dict[str, float]:
     """Of a kernel that lays out one band after the other."""
-    rows = band_of(node.op)
-    bands = _whole(float(shape[1]), rows) if rows else 0.0
+    op = _banded(node.op)
+    bands = _bands(op, (shape[1], shape[2])) if op is not None and op.rows else 0.0
     return {"bands": bands, "bands x c": bands * channels, "bands x own scratch": bands * own, "bands x own scratch x c": bands * own * channels}
+
+
+def _bands(op: PackedDepthwise | PackedDepthwiseInputGradient, image: tuple[int, int]) -> float:
+    """Of results, or of a gradient to the input, of so many rows and columns: of each phase of a dilated window; of tiles of one row or one column
+    each line."""
+    window = op.layer.window
+    (down, across), rows = window.phases, op.rows
+    image = window.output(*op.image) if isinstance(op, PackedDepthwise) else image
+    if is_line(window) and not isinstance(op, TripleDepthwise):
+        axis = line_axis(window)
+        return float(image[1 - axis] * window.phases[axis])
+    return down * across * _whole(_whole(float(image[0]), down), rows)
 
 
 def _bytes(call: KernelCall | None) -> tuple[float, float]:
@@ -274,7 +292,7 @@ RANK = 4
 
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
     """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
-    something out in scratch, a stride, channels that are no quads, and sums of many products; then a window of one column, one position, a rank
+    something out in scratch, a stride, channels that are no quads, and sums of many products; then lines of tiles or a window of one column, one position, a rank
     above or below 4, channels of the input that several of the result read, channels that are chosen, a momentum, and bands of so few rows that they
     have no neighbours. amounts: of its work.
 
@@ -294,7 +312,9 @@ def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
         words.append("odd")
     if amounts["depth"] > LONG:
         words.append("long")
-    if window is not None and window.kernel[0] > window.kernel[1] == 1:
+    if window is not None and band_of(node.op) and is_line(window) and "_tiled_" in symbol:
+        words.append("line")
+    elif window is not None and window.kernel[0] > window.kernel[1] == 1:
         words.append("column")
     if amounts["macs"] and amounts["p"] == 1:
         words.append("one")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,44 @@ class Window:
         """Whether the result has as many rows and columns as the image, of which none is left out."""
         extent = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
         return self.stride == (1, 1) and min(self.pad) >= 0 and [self.pad[0] + self.pad[2], self.pad[1] + self.pad[3]] == extent
+
+    @property
+    def phases(self) -> tuple[int, int]:
+        """How many sets of results do not mix along each axis: with a dilation of d, of a window of several taps without a stride, every d-th of them
+        are those of a window without dilation over every d-th row or column."""
+        return (self._phases(0), self._phases(1))
+
+    def _phases(self, axis: int) -> int:
+        return self.dilation[axis] if self.kernel[axis] > 1 and self.stride[axis] == 1 else 1
+
+    def largest_phase(self, results: tuple[int, int]) -> tuple[int, int]:
+        """Of so many rows and columns those of the first phase."""
+        return -(-results[0] // self.phases[0]), -(-results[1] // self.phases[1])
+
+    def joined(self, axis: int, image: tuple[int, int]) -> int:
+        """How many neighbouring phases of a single line along an axis kernels take together at most: those that are alike in rows, results and
+        border (runtime/src/kernels/view.h)."""
+        results, d, pad = self.output(*image), self.phases[axis], self.pad[axis]
+        if self.kernel[1 - axis] > 1 or results[1 - axis] > 1:
+            return 1
+        kinds = [(-(-(image[axis] - (p - pad) % d) // d), -(-(results[axis] - p) // d), (p - pad) // d) for p in range(d)]
+        return max(len(list(alike)) for _, alike in groupby(kinds))
+
+    def largest_view(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of results that kernels compute by themselves: of the first phase, or of several that lie side by side."""
+        height, width = self.largest_phase(self.output(*image))
+        return max(height, self.joined(1, image)), max(width, self.joined(0, image))
+
+    @property
+    def of_phase(self) -> Window:
+        """The window of a phase, but for its border."""
+        dilation = [d if k == 1 or p == 1 else 1 for d, k, p in zip(self.dilation, self.kernel, self.phases, strict=True)]
+        return replace(self, dilation=(dilation[0], dilation[1]))
+
+    @property
+    def keeps_phases(self) -> bool:
+        """Whether a result lies over a value of its own phase, so that one phase after the other may take the place of the image."""
+        return all(pad % count == 0 for pad, count in zip(self.pad[:2], self.phases, strict=True))
 
     @property
     def turned(self) -> Window:

@@ -40,6 +40,9 @@ LINE_ROWS = (1,)
 FEWEST_TILED = 12
 """Results of a channel for which the weights of its tiles are worth making."""
 
+FEWEST_OF_LINE = 5
+"""Results of a phase of a single line, of which several then share them."""
+
 COLUMN_PAIR = 96
 STRIDED_COLUMN_PAIR = 80
 """Bytes of two columns of four channels of a band: six or five rows of int16."""
@@ -118,20 +121,21 @@ class PackedDepthwise(Op):
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
         """Bands keep the rows that they overwrite for the next one: of 3x3 windows in vectors one row."""
-        return "x" if ((self.banded and self.window.pad == (1, 1, 1, 1)) or self.tiled) and self.window.keeps_size else None
+        banded, tiled = self.banded and self.window.pad == (1, 1, 1, 1), self.tiled and self.window.keeps_phases
+        return "x" if (banded or tiled) and self.window.keeps_size else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        if self.tiled and is_line(self.window):  # lines may lie across the image
+        if self.tiled and goes_all_over(self.window):
             return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.plain(t).result().shape[2]) if self.rows else reach
 
     # -- C --------------------------------------------------------------------------------------------
     def tiles_scratch(self) -> int:
         """Bytes of the weights and values that tiles, or lines, work on."""
-        window, results = self.window, self.window.output(*self.image)
+        window, results = self.window, self.window.largest_phase(self.window.output(*self.image))
         if is_line(window):
             axis = line_axis(window)
             return line_scratch(window.kernel[axis], window.stride[axis], results[axis])
@@ -246,17 +250,37 @@ def is_line(window: Window) -> bool:
 
 
 def goes_by_tiles(window: Window) -> bool:
-    """Whether four results share what they read: two by two, or neighbours in a line."""
-    near = max(window.stride) <= 2 and window.dilation == (1, 1) and 1 < max(window.kernel) < MOST_TILED
-    return near and not (is_line(window) and any(window.pad[1 - line_axis(window) :: 2]))
+    """Whether four results share what they read: two by two, or neighbours in a line, of each phase of a dilated window."""
+    near = max(window.stride) <= 2 and 1 < max(window.kernel) < MOST_TILED
+    phased = all(1 in (kernel, dilation) for kernel, dilation in zip(window.kernel, window.of_phase.dilation, strict=True))
+    return near and phased and not (is_line(window) and any(window.pad[1 - line_axis(window) :: 2]))
+
+
+def goes_all_over(window: Window) -> bool:
+    """Whether tiles read rows at the end of the image before they have written those at its beginning: lines may lie across the image, and each
+    phase of a dilated window is all over it."""
+    return is_line(window) or window.phases != (1, 1)
+
+
+def fills_phases(window: Window, image: tuple[int, int]) -> bool:
+    """Whether each phase reads some rows and columns of an image."""
+    return all(count <= size for count, size in zip(window.phases, image, strict=True))
 
 
 def tile_rows(layer: DepthwiseConv2D, channels: int, image: tuple[int, int], rows: int) -> int:
     """Rows of a band of a layer that goes by tiles, of those of `band_rows`; 0 where it does not, or single positions take less."""
-    height, width = layer.window.output(*image)
-    if not goes_by_tiles(layer.window) or (channels >= packing.QUAD and height * width < FEWEST_TILED):
+    window = layer.window
+    few = channels >= packing.QUAD and results_together(window, window.output(*image)) < FEWEST_TILED
+    if few or not goes_by_tiles(window) or not fills_phases(window, image):
         return 0
     return rows * layer.window.stride[0] if is_banded(layer, packing.QUAD) else rows
+
+
+def results_together(window: Window, results: tuple[int, int]) -> int:
+    """Results of a channel that share the weights of their tiles: of the largest phase; all of a single line whose phases are not too short."""
+    height, width = window.largest_phase(results)
+    single = is_line(window) and results[1 - line_axis(window)] == 1 and height * width >= FEWEST_OF_LINE
+    return results[0] * results[1] if single else height * width
 
 
 def line_axis(window: Window) -> int:

@@ -26,12 +26,15 @@ from .packed_depthwise import (
     PackedDepthwise,
     banded_stream,
     banded_weights,
+    fills_phases,
+    goes_all_over,
     goes_by_tiles,
     is_line,
     line_axis,
     line_scratch,
     quad_weights,
     quads,
+    results_together,
     stream_of,
     tile_scratch,
 )
@@ -63,6 +66,11 @@ def is_banded(layer: DepthwiseInputGradient) -> bool:
     return w.kernel == (3, 3) and w.stride == (1, 1) and w.dilation == (1, 1) and w.pad == (1, 1, 1, 1) and layer.x_shape[3] % packing.QUAD == 0
 
 
+def has_rows_of_its_own(layer: DepthwiseInputGradient) -> bool:
+    """Whether cores without the DSP extension have a faster kernel for a gradient than tiles."""
+    return layer.window.kernel == (1, 1) or (layer.window.kernel == (3, 3) and layer.window.phases == (1, 1))
+
+
 def band_rows(node: Node) -> tuple[int, ...]:
     """Rows that a band of a gradient may have, most first."""
     assert isinstance(node.op, DepthwiseInputGradient)
@@ -87,13 +95,13 @@ class PackedDepthwiseInputGradient(Op):
 
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
-        return "g" if self.layer.window.keeps_size else None
+        return "g" if self.layer.window.keeps_size and self.layer.window.keeps_phases else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
-        if is_line(self.layer.window):  # lines may lie across the image
+        if goes_all_over(self.layer.window):
             return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.layer.window.stride[0] * self.layer.x_shape[2])
 
@@ -176,8 +184,10 @@ def packed_depthwise_gradient(
 
 
 def parts_of(layer: DepthwiseInputGradient) -> tuple[int, int]:
-    """Rows and columns of the largest of the parts that its result is computed in: with a stride of two those at even places, and so on."""
-    height, width = (-(-size // stride) for size, stride in zip(layer.x_shape[1:3], layer.window.stride, strict=True))
+    """Rows and columns of the largest of the parts that its result is computed in: with a stride of two those at even places, and so on, with
+    dilation its phases."""
+    window, sizes = layer.window, layer.x_shape[1:3]
+    height, width = (-(-size // max(pair)) for size, pair in zip(sizes, zip(window.stride, window.phases, strict=True), strict=True))
     return height, width
 
 
@@ -194,12 +204,13 @@ def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
     """Raises NotProved where a gradient does not go by tiles."""
     window = layer.window
     height, width = parts_of(layer)
-    if not goes_by_tiles(window):
-        raise packing.NotProved("its window has a stride of more than two, or dilation")
+    strided, dilated = max(window.stride) > 1, window.phases != (1, 1)
+    if not goes_by_tiles(window) or (strided and dilated) or not fills_phases(window, (layer.y_shape[1], layer.y_shape[2])):
+        raise packing.NotProved("its window has a stride of more than two, or a dilation with a stride or larger than the image")
     if is_line(window) and window.stride[1 - line_axis(window)] > 1 and layer.x_shape[2 - line_axis(window)] > 1:
         raise packing.NotProved("its lines have others between them that no window meets")
-    strided = max(window.stride) > 1
-    if height * width < (FEWEST_STRIDED if strided else FEWEST_TILED) or (width == 1 and not is_line(window)):
+    together = height * width if strided else results_together(window, (layer.x_shape[1], layer.x_shape[2]))
+    if together < (FEWEST_STRIDED if strided else FEWEST_TILED) or (width == 1 and not is_line(window)):
         raise packing.NotProved("its image is too small for tiles")
     if strided and window.kernel == (3, 3) and layer.x_shape[3] % packing.QUAD == 0:
         raise packing.NotProved("of a 3x3 window with a stride tiles would take longer")

@@ -46,12 +46,14 @@ class TripleDepthwise(PackedDepthwise):
     @property
     def in_place(self) -> str | None:  # type: ignore[override]
         """A channel is read before it is written, in bands but for the rows that the next one reads again, which are kept."""
-        return "x" if self.window.keeps_size else None
+        return "x" if self.window.keeps_size and self.window.keeps_phases else None
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         if self.in_place:
             return None
         operand, reach = self.layer.reach(self.plain(t))
+        if self.window.phases != (1, 1):  # each is all over the image
+            return operand, reach.in_bands(len(reach.first))
         return operand, reach.in_bands(self.rows * self.plain(t).result().shape[2])
 
     def first_words(self, t: NodeTypes) -> int:
@@ -60,10 +62,10 @@ class TripleDepthwise(PackedDepthwise):
 
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the columns of a band, of the rows that are kept, and of what stands in front."""
-        w, (height, width) = self.window, self.window.output(*self.image)
+        w, (height, width) = self.window.of_phase, self.window.largest_view(self.image)
         columns = (width - 1) * w.stride[1] + (w.kernel[1] - 1) * w.dilation[1] + 1
         group = -(-min(self.rows, height) // 3)
-        kept = w.pad[0] * self.image[1] if self.in_place and self.rows < height else 0
+        kept = w.pad[0] // self.window.phases[0] * width if self.in_place and self.rows < height else 0
         beyond = 8 * (w.kernel[0] % 2 == 0)  # which windows of an even number of rows read times 0
         return self.first_words(t) + 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + beyond + -(-kept // 4) * 4
 
@@ -118,7 +120,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     z, bias = t.type("x").zero_point, packing.bias_of(values[node.inputs["bias"]], t.has("gain"))
     start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"), t.has(MERGED))
     layer, weights_type, image = upright(layer, t)
-    height = layer.window.output(*image)[0]
+    height = layer.window.largest_view(image)[0]
     op = TripleDepthwise(layer, weights_type, image, packing.rounds_half_up(q), min(most or height, height), start.limit)
     channels = len(weights)
     stream = stored(weights, constant.shape[1:3], start.words[:channels])

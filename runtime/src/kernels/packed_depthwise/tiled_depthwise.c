@@ -7,7 +7,7 @@
 
 static void kt_fill_values(const kt_tiling *t, const kt_tile_buffer *b, const kt_tiled_quad *quad, int32_t top, int32_t done)
 {
-    kt_fill_tiles(t, b, t->x + quad->c, top, done, NULL);
+    kt_fill_tiles(t, b, t->view.x + quad->c, top, done, NULL);
 }
 
 static void kt_tiled_near(const kt_tiled_rows *of)
@@ -58,21 +58,31 @@ typedef struct {
 static const kt_tiled_kernels KT_OF_ANY_SIGN = {{kt_tiled_near, kt_tiled_strided}, {kt_lined_near, kt_lined_strided}};
 static const kt_tiled_kernels KT_UNDER_RELU = {{kt_tiled_near_relu, kt_tiled_strided_relu}, {kt_lined_near_relu, kt_lined_strided_relu}};
 
+/* All phases of a tiling, one after the other. */
+static void kt_walk_phases(const kt_tiling *tiling, int32_t *scratch, kt_tile_filling *fill, const kt_tiled_kernels *kernels)
+{
+    const kt_window *const window = &tiling->view.window;
+    kt_phase phase = {0, 0};
+    kt_tiling t = *tiling;
+    while (kt_next_phase(&t.view, &tiling->view, &phase)) {
+        kt_tiling lines = t;
+        if (kt_has_lines(window)) {
+            kt_make_lines(&lines, window->kernel[KT_Y] > 1);
+            kt_walk_tiles(&lines, 1, scratch, fill, kernels->lined[lines.view.window.stride[KT_X] - 1]);
+        } else {
+            kt_walk_tiles(&t, 1, scratch, fill, kernels->tiled[window->stride[KT_Y] - 1]);
+        }
+    }
+}
+
 /* A layer. starts: of the sums; scaled: four of them, then what their results end with, and so on. */
 static void kt_tile_layer(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *starts, int scaled, int8_t *y, int32_t *scratch,
                           const kt_tiled_kernels *kernels)
 {
     const kt_window *const window = &params->window;
     const int32_t columns = window->kernel[KT_X], rows = window->kernel[KT_Y], weights = 2 * rows * columns;
-    const int32_t channels = window->output[KT_CHANNELS];
-    kt_tiling t = {.window = *window,
-                   .x = x,
-                   .y = y,
+    kt_tiling t = {.view = kt_view_of(window, x, y),
                    .outside = params->outside,
-                   .x_line = window->input[KT_X] * channels,
-                   .x_next = channels,
-                   .line = window->output[KT_X] * channels,
-                   .next = channels,
                    .rows = params->rows,
                    .stream = params->stream,
                    .quad_words = weights + KT_EPILOGUE,
@@ -91,10 +101,7 @@ static void kt_tile_layer(const kt_packed_depthwise_params *params, const int8_t
         t.epilogues = starts + KT_QUAD;
         t.start_quad_step = t.epilogue_quad_step = KT_QUAD + KT_EPILOGUE;
     }
-    if (kt_has_lines(window)) {
-        kt_make_lines(&t, window->kernel[KT_Y] > 1);
-    }
-    kt_walk_tiles(&t, 1, scratch, kt_fill_values, t.lines ? kernels->lined[t.window.stride[KT_X] - 1] : kernels->tiled[t.window.stride[KT_Y] - 1]);
+    kt_walk_phases(&t, scratch, kt_fill_values, kernels);
 }
 
 /* Where the weights and the buffer stand: behind what sums start from, of a bias that is trained. */
@@ -143,7 +150,7 @@ void kt_tiled_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params,
 
 static void kt_fill_gradients(const kt_tiling *t, const kt_tile_buffer *b, const kt_tiled_quad *quad, int32_t top, int32_t done)
 {
-    kt_fill_tiles(t, b, t->x + quad->c, top, done, &quad->scaling);
+    kt_fill_tiles(t, b, t->view.x + quad->c, top, done, &quad->scaling);
 }
 
 static void kt_tiled_gradient(const kt_tiled_rows *of)
@@ -170,10 +177,12 @@ static kt_axis_taps kt_turn_axis(kt_window *window, int axis, int32_t first)
     window->input[axis] = window->output[axis];
     window->output[axis] = (size - first + stride - 1) / stride;
     window->kernel[axis] = taps.count;
-    window->pad[axis] = taps.count - 1 - (reach - tap) / stride;
+    window->pad[axis] = (taps.count - 1) * window->dilation[axis] - (reach - tap) / stride;
     window->stride[axis] = 1;
     return taps;
 }
+
+static const kt_tiled_kernels KT_OF_GRADIENTS = {{kt_tiled_gradient, kt_tiled_gradient}, {kt_lined_gradient, kt_lined_gradient}};
 
 enum { KT_MOST_PARTS = 4 };
 
@@ -188,13 +197,8 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
     int32_t part = 0, count = 0;
     do {
         const int32_t iy = part / stride_x, ix = part % stride_x;
-        kt_tiling t = {.window = *window,
-                       .x = g,
-                       .y = dx + (iy * width + ix) * channels,
-                       .x_line = window->output[KT_X] * channels,
-                       .x_next = channels,
-                       .line = stride_y * width * channels,
-                       .next = stride_x * channels,
+        kt_tiling t = {.view = {*window, g, dx + (iy * width + ix) * channels, window->output[KT_X] * channels, channels,
+                                stride_y * width * channels, stride_x * channels},
                        .rows = params->rows,
                        .stream = params->stream,
                        .quad_words = 2 * window->kernel[KT_Y] * columns + KT_EPILOGUE,
@@ -204,16 +208,20 @@ static void kt_tile_gradient(const kt_banded_depthwise_input_gradient_params *pa
                        .unit = 1,
                        .epilogues = rounding,
                        .scaling = &scaling};
-        const kt_axis_taps rows = kt_turn_axis(&t.window, KT_Y, iy), taps = kt_turn_axis(&t.window, KT_X, ix);
+        const kt_axis_taps rows = kt_turn_axis(&t.view.window, KT_Y, iy), taps = kt_turn_axis(&t.view.window, KT_X, ix);
         t.first_tap = 2 * ((rows.tap + (rows.count - 1) * stride_y) * columns + taps.tap + (taps.count - 1) * stride_x);
         t.tap_rows = rows.count;
+        if (kt_phases_of(window, KT_Y) > 1 || kt_phases_of(window, KT_X) > 1) { /* without a stride: the only part */
+            kt_walk_phases(&t, scratch, kt_fill_gradients, &KT_OF_GRADIENTS);
+            return;
+        }
         if (kt_has_lines(window)) {
             kt_make_lines(&t, window->kernel[KT_Y] > 1);
         } else {
-            t.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
+            t.view.window.kernel[KT_Y] = kt_maximum(rows.count, 2); /* a tile has two rows or more */
         }
         parts[count] = t;
-        count += t.window.output[KT_Y] > 0 && t.window.output[KT_X] > 0;
+        count += t.view.window.output[KT_Y] > 0 && t.view.window.output[KT_X] > 0;
     } while (++part < stride_y * stride_x);
     kt_walk_tiles(parts, count, scratch, kt_fill_gradients, parts->lines ? kt_lined_gradient : kt_tiled_gradient);
 }

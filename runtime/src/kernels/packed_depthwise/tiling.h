@@ -8,20 +8,19 @@
 #ifndef KT_TILING_H
 #define KT_TILING_H
 
+#include "../view.h"
 #include "tiled_depthwise.h"
 
 /* Results of windows over x with a stride of 1 or 2. The image of results may be a part of a larger one, as every second of its rows and columns.
  *
- * x_line, x_next: bytes from one row of x to the next, and from one column; line, next: of results. lines: whether its rows are lines. stream: of the taps, as kt_packed_depthwise_params has it, `quad_words`
- * for four channels; first_tap, tap_step, row_step: words of it to the first tap of a window, from one tap to the next and from one kernel row to the
- * next; tap_rows: kernel rows that have taps, where others multiply by 0; times: bits by which weights are shifted. starts: of the sums, `start_step`
- * words from channel to channel and `start_quad_step` from four to four, which count as times `unit`; epilogues: what results end with, likewise.
- * scaling: of x, or NULL. rows: of a band, even. */
+ * lines: whether its rows are lines. stream: of the taps, as kt_packed_depthwise_params has it, `quad_words` for four channels; first_tap, tap_step,
+ * row_step: words of it to the first tap of a window, from one tap to the next and from one kernel row to the next; tap_rows: kernel rows that have
+ * taps, where others multiply by 0; times: bits by which weights are shifted. starts: of the sums, `start_step` words from channel to channel and
+ * `start_quad_step` from four to four, which count as times `unit`; epilogues: what results end with, likewise. scaling: of x, or NULL. rows: of a
+ * band, even. */
 typedef struct {
-    kt_window window;
-    const int8_t *x;
-    int8_t *y;
-    int32_t outside, x_line, x_next, line, next, rows;
+    kt_view view;
+    int32_t outside, rows;
     int lines;
     const int32_t *stream;
     int32_t quad_words, first_tap, tap_step, row_step, tap_rows, times;
@@ -45,20 +44,20 @@ static inline int kt_has_lines(const kt_window *window)
 /* Makes lines of rows, or `down` the image of columns, which are exchanged with rows. Across lines there is no border; a stride there is one of x. */
 static void kt_make_lines(kt_tiling *t, int down)
 {
-    kt_window *const window = &t->window;
+    kt_window *const window = &t->view.window;
     if (down) {
         kt_exchange(&window->input[KT_Y], &window->input[KT_X]);
         kt_exchange(&window->output[KT_Y], &window->output[KT_X]);
         kt_exchange(&window->kernel[KT_Y], &window->kernel[KT_X]);
         kt_exchange(&window->stride[KT_Y], &window->stride[KT_X]);
         kt_exchange(&window->pad[KT_Y], &window->pad[KT_X]);
-        kt_exchange(&t->x_line, &t->x_next);
-        kt_exchange(&t->line, &t->next);
+        kt_exchange(&t->view.x_line, &t->view.x_next);
+        kt_exchange(&t->view.line, &t->view.next);
         kt_exchange(&t->tap_step, &t->row_step);
     }
     t->lines = 1;
     t->tap_rows = t->rows = 1;
-    t->x_line *= window->stride[KT_Y];
+    t->view.x_line *= window->stride[KT_Y];
     window->stride[KT_Y] = 1;
     window->input[KT_Y] = window->output[KT_Y];
 }
@@ -85,8 +84,8 @@ typedef void kt_tile_filling(const kt_tiling *t, const kt_tile_buffer *b, const 
 /* One row of the image under all windows, of fewer than four channels. */
 static inline void kt_unzip_few(const kt_tiling *t, const kt_tile_buffer *b, const int8_t *x, kt_band_words *words)
 {
-    const kt_window *const window = &t->window;
-    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], pairs = kt_columns_count(&b->columns), next = t->x_next;
+    const kt_window *const window = &t->view.window;
+    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], pairs = kt_columns_count(&b->columns), next = t->view.x_next;
     int32_t ix = -window->pad[KT_X], pair, c;
     x += ix * next;
     for (pair = 0; pair < pairs; pair++, ix += 2, x += 2 * next, words += b->inputs) {
@@ -102,8 +101,8 @@ static inline void kt_unzip_few(const kt_tiling *t, const kt_tile_buffer *b, con
 /* The rows of the buffer from `done` on, of which the first is row `top` of the image. x: its four channels. */
 KT_INLINE void kt_fill_tiles(const kt_tiling *t, const kt_tile_buffer *b, const int8_t *x, int32_t top, int32_t done, const kt_scaling *scaling)
 {
-    const kt_window *const window = &t->window;
-    const int32_t line = t->x_line, next = t->x_next, pairs = kt_columns_count(&b->columns);
+    const kt_window *const window = &t->view.window;
+    const int32_t line = t->view.x_line, next = t->view.x_next, pairs = kt_columns_count(&b->columns);
     const int32_t low = kt_clamp(-top, done, b->inputs), high = kt_clamp(window->input[KT_Y] - top, low, b->inputs);
     const int8_t zero = (int8_t)t->outside, outside[KT_QUAD] = {zero, zero, zero, zero};
     int32_t row;
@@ -127,7 +126,7 @@ KT_INLINE void kt_fill_tiles(const kt_tiling *t, const kt_tile_buffer *b, const 
  * channels; next: words from one pair to the next. */
 static void kt_tile_row_weights(const kt_tiling *t, int32_t taps, int32_t pairs, const int32_t *tap, int32_t *a, int32_t *b, int32_t next)
 {
-    const int near = t->window.stride[KT_X] == 1;
+    const int near = t->view.window.stride[KT_X] == 1;
     const int32_t step = t->tap_step, times = t->times;
     const uint32_t kept = times == 0 ? UINT32_MAX : 0xFF00FF00;
     uint32_t before_a = 0, before_b = 0;
@@ -159,7 +158,7 @@ static void kt_carry_tiled_rows(const kt_tile_buffer *b, int32_t from)
 /* The four channels that the stream has in place `index`, with their weights. */
 static void kt_enter_tiles(const kt_tiling *t, const kt_tile_buffer *b, int32_t index, kt_tiled_quad *quad)
 {
-    const kt_window *const window = &t->window;
+    const kt_window *const window = &t->view.window;
     const int32_t kernel = window->kernel[KT_Y], channel = 2 * b->pairs * kernel;
     const int32_t *tap = t->stream + index * t->quad_words + t->first_tap;
     int32_t row;
@@ -184,7 +183,7 @@ static void kt_enter_tiles(const kt_tiling *t, const kt_tile_buffer *b, int32_t 
 static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_tiled_quad *quad, int32_t band, int carried, kt_tile_filling *fill,
                           kt_tiled_kernel *kernel)
 {
-    const kt_window *const window = &t->window;
+    const kt_window *const window = &t->view.window;
     const int32_t oy = band * t->rows, stride = window->stride[KT_Y], rows = window->kernel[KT_Y], next = KT_QUAD * b->inputs;
     const int32_t word_bytes = (int32_t)sizeof(int32_t), weights = 2 * b->pairs * rows;
     kt_tiled_rows of = {.tile = {rows, b->pairs, word_bytes * (next - KT_QUAD * rows), stride},
@@ -193,11 +192,11 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_
                         .epilogue = quad->epilogues + quad->first * t->epilogue_step,
                         .down = 2 * KT_QUAD * stride,
                         .right = next * window->stride[KT_X],
-                        .y = t->y + oy * t->line + quad->c + quad->first,
+                        .y = t->view.y + oy * t->view.line + quad->c + quad->first,
                         .width = window->output[KT_X],
                         .rows = kt_minimum(window->output[KT_Y] - oy, t->rows),
-                        .line = t->line,
-                        .next = t->next};
+                        .line = t->view.line,
+                        .next = t->view.next};
     int32_t done = 0, c;
     if (t->lines) {
         of.tile = (kt_tile){b->pairs, 1, 0, window->stride[KT_X]};
@@ -216,14 +215,14 @@ static void kt_tiled_band(const kt_tiling *t, const kt_tile_buffer *b, const kt_
 /* Pairs of neighbouring results in a row, of which the last may reach beyond it: of lines two at a time. */
 static inline int32_t kt_result_pairs(const kt_tiling *t)
 {
-    const int32_t width = t->window.output[KT_X];
+    const int32_t width = t->view.window.output[KT_X];
     return t->lines ? (width + 3) / 4 * 2 : (width + 1) / 2;
 }
 
 /* The buffer of a tiling, whose columns outside of the image are those of every row. */
 static kt_tile_buffer kt_buffer_of(const kt_tiling *t, int32_t *scratch)
 {
-    const kt_window *const window = &t->window;
+    const kt_window *const window = &t->view.window;
     const int32_t pairs = kt_maximum((window->kernel[KT_X] + window->stride[KT_X] + 1) / 2, t->lines ? 2 : 1); /* a tile has two rows or more */
     const kt_tile_buffer b = {kt_columns_of(window, (kt_result_pairs(t) - 1) * window->stride[KT_X] + pairs), pairs,
                               (t->rows - 1) * window->stride[KT_Y] + window->kernel[KT_Y], scratch,
@@ -239,10 +238,10 @@ static kt_tile_buffer kt_buffer_of(const kt_tiling *t, int32_t *scratch)
 static void kt_walk_tiles(const kt_tiling *tilings, int32_t count, int32_t *scratch, kt_tile_filling *fill, kt_tiled_kernel *kernel)
 {
     const kt_tiling *const first = tilings;
-    const int32_t quads = (first->window.input[KT_CHANNELS] + KT_QUAD - 1) / KT_QUAD;
-    const int32_t bands = (first->window.output[KT_Y] + first->rows - 1) / first->rows;
-    const int32_t direction = kt_direction(first->x, first->y);
-    const int apart = count == 1 && kt_channels_apart(&first->window, first->x, first->y);
+    const int32_t quads = (first->view.window.input[KT_CHANNELS] + KT_QUAD - 1) / KT_QUAD;
+    const int32_t bands = (first->view.window.output[KT_Y] + first->rows - 1) / first->rows;
+    const int32_t direction = kt_direction(first->view.x, first->view.y);
+    const int apart = count == 1 && kt_channels_apart(&first->view.window, first->view.x, first->view.y);
     kt_tiled_quad quad = {first->starts, first->epilogues, 0, 0, 0, {NULL, NULL, 0, {0, 0, 0, 0}}};
     kt_tile_buffer buffer = kt_buffer_of(first, scratch);
     int32_t band = apart ? 0 : kt_first(direction, bands), index = 0, i;

@@ -9,13 +9,12 @@
 
 #include "kt/kernels/triple_depthwise.h"
 #include "../../product/triple_rows.h"
-#include "../window.h"
+#include "../view.h"
 
 /* A band of one channel. kept: rows of the input above the band that its own results have overwritten, `keeps` of them. */
 typedef struct {
     const kt_triple_depthwise_params *params;
-    const int8_t *x;
-    int8_t *y;
+    kt_view view;
     uint32_t *plane;
     int8_t *kept;
     int32_t keeps;
@@ -31,7 +30,7 @@ typedef void kt_triple_rows_kernel(const kt_triple_rows *rows);
 /* A value of the channel, wherever it is. */
 static inline uint32_t kt_value_of(const kt_triple_band *band, int32_t iy, int32_t ix)
 {
-    const kt_window *const window = &band->params->window;
+    const kt_window *const window = &band->view.window;
     const int32_t width = window->input[KT_X];
     if (iy < 0 || iy >= window->input[KT_Y]) {
         return (uint32_t)band->params->outside;
@@ -39,7 +38,7 @@ static inline uint32_t kt_value_of(const kt_triple_band *band, int32_t iy, int32
     if (iy < band->first && band->keeps > 0) {
         return (uint32_t)band->kept[(iy - band->first + band->keeps) * width + ix];
     }
-    return (uint32_t)band->x[(iy * width + ix) * window->input[KT_CHANNELS] + band->channel];
+    return (uint32_t)band->view.x[iy * band->view.x_line + ix * band->view.x_next + band->channel];
 }
 
 /* One of three positions along a row of the plane: its values, bytes from one column to the next. */
@@ -51,13 +50,13 @@ typedef struct {
 /* The lane of an input row, wherever it is. outside: a value outside of the image. */
 static inline kt_lane kt_lane_of(const kt_triple_band *band, int32_t iy, const int8_t *outside)
 {
-    const kt_window *const window = &band->params->window;
-    const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
+    const kt_window *const window = &band->view.window;
+    const int32_t width = window->input[KT_X];
     kt_lane lane = {outside, 0};
     if (iy >= 0 && iy < window->input[KT_Y]) {
         const int kept = iy < band->first && band->keeps > 0;
-        lane.x = kept ? band->kept + (iy - band->first + band->keeps) * width : band->x + iy * width * channels + band->channel;
-        lane.step = kept ? 1 : channels;
+        lane.x = kept ? band->kept + (iy - band->first + band->keeps) * width : band->view.x + iy * band->view.x_line + band->channel;
+        lane.step = kept ? 1 : band->view.x_next;
     }
     return lane;
 }
@@ -65,7 +64,7 @@ static inline kt_lane kt_lane_of(const kt_triple_band *band, int32_t iy, const i
 /* Columns [ix, end) of the image, of a row of the plane whose three positions do not all lie in it. word: of the first column. */
 static inline void kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t top, int32_t ix, int32_t end)
 {
-    const int32_t stride = band->params->window.stride[KT_Y];
+    const int32_t stride = band->view.window.stride[KT_Y];
     const int8_t outside = (int8_t)band->params->outside;
     kt_lane first = kt_lane_of(band, top, &outside), second = kt_lane_of(band, top + band->second * stride, &outside);
     kt_lane third = kt_lane_of(band, top + band->third * stride, &outside);
@@ -99,9 +98,9 @@ KT_INLINE void kt_fill_rows(uint32_t *word, const int8_t *x, int32_t second, int
 /* All columns of the band. */
 static inline void kt_fill_plane(const kt_triple_band *band)
 {
-    const kt_window *const window = &band->params->window;
-    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], stride = window->stride[KT_Y];
-    const int32_t line = width * channels, height = band->height;
+    const kt_window *const window = &band->view.window;
+    const int32_t width = window->input[KT_X], stride = window->stride[KT_Y];
+    const int32_t line = band->view.x_line, height = band->height;
     const int32_t columns = (window->output[KT_X] - 1) * window->stride[KT_X] + (window->kernel[KT_X] - 1) * window->dilation[KT_X] + 1;
     const int32_t top = band->first * stride - window->pad[KT_Y];
     /* Rows of which all three lie in the image: the first is the highest, the third the lowest. */
@@ -119,7 +118,7 @@ static inline void kt_fill_plane(const kt_triple_band *band)
                 word[1] = outside + (outside << 21);
             }
         } else {
-            const int8_t *x = band->x + ((top + from) * width + ix) * channels + band->channel;
+            const int8_t *x = band->view.x + (top + from) * line + ix * band->view.x_next + band->channel;
             uint32_t *const end = word + KT_ROW_WORDS * height;
             word += KT_ROW_WORDS * from;
             kt_fill_rows(word, x, second, third, line, to - from);
@@ -139,7 +138,7 @@ static inline void kt_fill_plane(const kt_triple_band *band)
 /* Before a band is written over its input: the rows that the next one still reads. */
 static inline void kt_keep_rows(const kt_triple_band *band)
 {
-    const kt_window *const window = &band->params->window;
+    const kt_window *const window = &band->view.window;
     const int32_t width = window->input[KT_X];
     const int32_t end = band->first + band->rows;
     int8_t *kept = band->kept;
@@ -154,10 +153,10 @@ static inline void kt_keep_rows(const kt_triple_band *band)
 /* The first row of a band's results. weights: of its channel; bias: as kt_triple_rows has it. */
 static inline kt_triple_rows kt_rows_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias)
 {
-    const kt_window *const window = &band->params->window;
-    const int32_t channels = window->output[KT_CHANNELS], line = window->output[KT_X] * channels;
-    const kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
-                                 KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line,
+    const kt_window *const window = &band->view.window;
+    const int32_t line = band->view.line;
+    const kt_triple_rows rows = {band->plane, band->view.y + band->first * line + band->channel, window->output[KT_X],
+                                 KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, band->view.next, line, band->second * line,
                                  band->third * line, weights, bias};
     return rows;
 }
@@ -331,9 +330,8 @@ typedef struct {
 /* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
 KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_small_kernels kernels)
 {
-    const kt_triple_depthwise_params *const params = band->params;
-    const kt_window *const window = &params->window;
-    const int32_t line = window->output[KT_X] * window->output[KT_CHANNELS];
+    const kt_window *const window = &band->view.window;
+    const int32_t line = band->view.line;
     const int32_t size = window->kernel[KT_Y] * window->kernel[KT_X];
     const int32_t small = window->kernel[KT_Y] == 3 && window->kernel[KT_X] == 3;
     const int32_t whole = small && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1 && kernels.three != NULL && band->group > 1;
@@ -377,7 +375,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
 /* The band of result rows from `first` on. */
 static inline void kt_triple_place(kt_triple_band *band, int32_t first)
 {
-    const kt_window *const window = &band->params->window;
+    const kt_window *const window = &band->view.window;
     band->first = first;
     band->rows = kt_minimum(band->params->rows, window->output[KT_Y] - first);
     band->group = (band->rows + 2) / 3;
@@ -395,7 +393,7 @@ static inline int32_t kt_words_of_taps(const kt_window *window)
 /* The weights of the band's channel, and what its sums start from. */
 static inline const int32_t *kt_band_weights(const kt_triple_band *band)
 {
-    return band->params->stream + band->channel * (kt_words_of_taps(&band->params->window) + 3);
+    return band->params->stream + band->channel * (kt_words_of_taps(&band->view.window) + 3);
 }
 
 static inline int32_t kt_band_bias(const kt_triple_band *band, const int32_t *bias)
@@ -408,16 +406,14 @@ static inline int32_t kt_band_bias(const kt_triple_band *band, const int32_t *bi
 /* The results of one channel of a band whose plane is filled. */
 typedef void kt_band_results(const void *context, const kt_triple_band *band);
 
-/* All channels of all bands. */
-KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, const int8_t *x, int8_t *y, void *scratch, const void *context,
-                                    kt_band_results *results)
+/* All channels of all bands of a view. band: where its plane is. */
+KT_INLINE void kt_walk_triple_view(kt_triple_band band, const void *context, kt_band_results *results)
 {
-    const kt_window *const window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y];
-    const int32_t direction = kt_direction(x, y);
-    const int32_t bands = (height + params->rows - 1) / params->rows;
-    const int in_place = x == y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X];
-    kt_triple_band band = {params, x, y, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0};
+    const kt_window *const window = &band.view.window;
+    const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y], rows = band.params->rows;
+    const int32_t direction = kt_direction(band.view.x, band.view.y);
+    const int32_t bands = (height + rows - 1) / rows;
+    const int in_place = band.view.x == band.view.y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X];
     int32_t index = kt_first(direction, bands), left;
     kt_triple_place(&band, 0);
     if (in_place && bands > 1) {
@@ -425,7 +421,7 @@ KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, co
         band.kept = (int8_t *)(band.plane + KT_ROW_WORDS * columns * band.height);
     }
     for (left = bands * channels; left > 0; left--) {
-        kt_triple_place(&band, index * params->rows);
+        kt_triple_place(&band, index * rows);
         kt_fill_plane(&band);
         if (band.kept != NULL) {
             kt_keep_rows(&band);
@@ -445,6 +441,18 @@ KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, co
                 index += direction;
             }
         }
+    }
+}
+
+/* All of a layer, one phase after the other. */
+KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, const int8_t *x, int8_t *y, void *scratch, const void *context,
+                                    kt_band_results *results)
+{
+    const kt_view whole = kt_view_of(&params->window, x, y);
+    kt_triple_band band = {params, whole, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0};
+    kt_phase phase = {0, 0};
+    while (kt_next_phase(&band.view, &whole, &phase)) {
+        kt_walk_triple_view(band, context, results);
     }
 }
 
