@@ -40,6 +40,7 @@ def shapes() -> Iterator[cliffs.Layer]:
             yield cliffs.Layer("conv", channels, 4, (kernel, kernel), size=(2, 2))
             if kernel > 1:
                 yield cliffs.Layer("depthwise", channels, channels, (kernel, kernel), 1 + channels % 2, (4, 4))
+                yield cliffs.Layer("depthwise", channels, channels, (kernel, kernel), 1, (16, 15), 2)
 
 
 def chosen(layer: cliffs.Layer, target: str) -> tuple[str, str]:
@@ -100,6 +101,9 @@ COUNTED = (
     cliffs.Layer("depthwise", 16, 16, (1, 9), 1, (1, 96), 4),
     cliffs.Layer("depthwise", 16, 16, (1, 8), 2, (1, 96)),
     cliffs.Layer("depthwise", 16, 16, (9, 1), 1, (96, 1)),
+    cliffs.Layer("depthwise", 16, 16, (9, 1), 1, (100, 1), 3),
+    cliffs.Layer("depthwise", 8, 8, (3, 3), 1, (24, 24), 2),
+    cliffs.Layer("depthwise", 17, 17, (3, 3), 1, (25, 23), 2),
 )
 
 LIMITS = {

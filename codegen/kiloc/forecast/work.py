@@ -127,12 +127,15 @@ def _bands(op: PackedDepthwise | PackedDepthwiseInputGradient, image: tuple[int,
     """Of results, or of a gradient to the input, of so many rows and columns: of each phase of a dilated window; of tiles of one row or one column
     each line."""
     window = op.layer.window
-    (down, across), rows = window.phases, op.rows
     image = window.output(*op.image) if isinstance(op, PackedDepthwise) else image
-    if is_line(window) and not isinstance(op, TripleDepthwise):
+    if isinstance(op, TripleDepthwise):
+        height, _ = window.largest_view(op.image)
+        return len(window.joined(0, op.image)) * len(window.joined(1, op.image)) * _whole(float(height), op.rows)
+    if is_line(window):
         axis = line_axis(window)
         return float(image[1 - axis] * window.phases[axis])
-    return down * across * _whole(_whole(float(image[0]), down), rows)
+    down, across = window.phases
+    return down * across * _whole(_whole(float(image[0]), down), op.rows)
 
 
 def _bytes(call: KernelCall | None) -> tuple[float, float]:
@@ -292,9 +295,9 @@ RANK = 4
 
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
     """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
-    something out in scratch, a stride, channels that are no quads, and sums of many products; then lines of tiles or a window of one column, one position, a rank
-    above or below 4, channels of the input that several of the result read, channels that are chosen, a momentum, and bands of so few rows that they
-    have no neighbours. amounts: of its work.
+    something out in scratch, lines of tiles, a stride, channels that are no quads, and sums of many products; then a window of one column, one
+    position, a rank above or below 4, channels of the input that several of the result read, channels that are chosen, a momentum, and bands of so
+    few rows that they have no neighbours. amounts: of its work.
 
     Each form has costs of its own; one that was counted too seldom has those of the form without its last word.
     """
@@ -306,15 +309,15 @@ def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
             words.append("single")
         if amounts["scratch"]:
             words.append("scratch")
+        if is_line(window) and "_tiled_" in symbol:
+            words.append("line")
         if window.stride != (1, 1):
             words.append("strided")
     if amounts["channels"] % 4:
         words.append("odd")
     if amounts["depth"] > LONG:
         words.append("long")
-    if window is not None and band_of(node.op) and is_line(window) and "_tiled_" in symbol:
-        words.append("line")
-    elif window is not None and window.kernel[0] > window.kernel[1] == 1:
+    if window is not None and window.kernel[0] > window.kernel[1] == 1:
         words.append("column")
     if amounts["macs"] and amounts["p"] == 1:
         words.append("one")

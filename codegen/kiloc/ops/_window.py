@@ -61,19 +61,19 @@ class Window:
         """Of so many rows and columns those of the first phase."""
         return -(-results[0] // self.phases[0]), -(-results[1] // self.phases[1])
 
-    def joined(self, axis: int, image: tuple[int, int]) -> int:
-        """How many neighbouring phases of a single line along an axis kernels take together at most: those that are alike in rows, results and
-        border (runtime/src/kernels/view.h)."""
+    def joined(self, axis: int, image: tuple[int, int]) -> list[int]:
+        """How many neighbouring phases along an axis kernels take together, one after the other: of a single line those that are alike in rows,
+        results and border (runtime/src/kernels/view.h)."""
         results, d, pad = self.output(*image), self.phases[axis], self.pad[axis]
         if self.kernel[1 - axis] > 1 or results[1 - axis] > 1:
-            return 1
-        kinds = [(-(-(image[axis] - (p - pad) % d) // d), -(-(results[axis] - p) // d), (p - pad) // d) for p in range(d)]
-        return max(len(list(alike)) for _, alike in groupby(kinds))
+            return [1] * d
+        kinds = [(-(-(image[axis] - (p - pad) % d) // d), -(-(results[axis] - p) // d), (p - pad) // d) for p in range(min(d, results[axis]))]
+        return [len(list(alike)) for _, alike in groupby(kinds)]
 
     def largest_view(self, image: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of results that kernels compute by themselves: of the first phase, or of several that lie side by side."""
         height, width = self.largest_phase(self.output(*image))
-        return max(height, self.joined(1, image)), max(width, self.joined(0, image))
+        return max(height, *self.joined(1, image)), max(width, *self.joined(0, image))
 
     @property
     def of_phase(self) -> Window:
