@@ -55,6 +55,7 @@ from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
 from .passes.stripes import STRIPE
+from .passes.unmet_taps import without_unmet_taps
 from .passes.whole_sequences import with_whole_sequences
 from .passes.with_window import with_window
 from .peft import Calibration, attach_all
@@ -100,7 +101,8 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     check_sums(graph)
     stage = _staged(dump)
     base, whole, narrowed, options, new_classes = _trainable(graph, options, stage)
-    reduced = stage("reduce", narrowed.graph if narrowed else without_constant_channels(whole))
+    reduced = narrowed.graph if narrowed else without_constant_channels(whole)
+    reduced = stage("reduce", reduced if options.by_position else without_unmet_taps(reduced))
     parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
     limits = narrowed.limits if narrowed else ()
     identity = base_hash(base, whole)

@@ -31,10 +31,12 @@ void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const
 void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                             void *scratch);
 
-/* The same, four results at a time, of windows of 2 to 127 taps on one axis and 1 to 127 on the other without dilation, a stride of 1 or 2 on each
- * axis, and any number of channels. rows: of a band, even.
+/* The same, four results at a time, of windows of 2 to 127 taps on one axis and 1 to 127 on the other, a stride of 1 or 2 on each axis, and any number
+ * of channels. rows: of a band, even.
  * Windows of one row or one column have no border across it and go by lines, rows or columns of the image, with rows = 1; then the bytes below are
  * 32 * P + 16 * ((2 * ceil(results of a line / 4) - 1) * stride + P) with P = max(ceil((taps + stride) / 2), 2), and the result may be x or lie apart.
+ * An axis with a dilation of d has a stride of 1 and at least d rows or columns; the bytes below are those of ceil(results / d) along it, and the
+ * result may be x, where the border in front is a multiple of d, or lie apart.
  * scratch: with `fold` 4 bytes a channel; then 32 * P * kernel rows, where P = ceil((kernel columns + stride) / 2); then
  * 16 * ((ceil(result width / 2) - 1) * stride + P) * ((rows - 1) * stride + kernel rows). The result may lie behind x by whole bands, or in place on x
  * where it is as large. */
@@ -94,7 +96,7 @@ void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradi
                                            int8_t *dx, void *scratch);
 
 /* The same of a window of 2 to 127 taps on one axis and 1 to 127 on the other, 255 taps at most, of any border, with a stride of 1 or 2 on each axis,
- * of four channels or more. Of one row or one column as above, without a stride across.
+ * of four channels or more. Of one row or one column as above, without a stride across; with a dilation as above, without a stride on any axis.
  *
  * stream              that of kt_tiled_depthwise_s8, which may be the same; only the words of its weights are read
  * rows                of a band, even, of lines 1; with a stride between rows of 2 twice as many rows of dx

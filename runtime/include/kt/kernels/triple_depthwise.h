@@ -17,6 +17,9 @@ extern "C" {
  * fold                where the bias is trained, [channels]: what the input's zero point adds to the sums; NULL: the bias holds it already
  * bias_limit          a trained bias counts as within +-bias_limit
  * rows                of a band
+ *                     An axis with a dilation of d and a stride of 1 goes by d images of every d-th row or column, one after the other; then y may be
+ *                     x, where the border in front is a multiple of d, or lie apart, and the rows and columns of scratch are those of the largest
+ *                     of these images; of one line, those of images that are alike lie side by side
  * scratch             8 bytes for each of the columns under the windows of a row and, of each, the rows under those of ceil(rows / 3) results, and
  *                     8 more where the kernel has an even number of rows; where
  *                     y may be x with several bands, pad[0] rows of the input's width, rounded up to 4 bytes, more */
