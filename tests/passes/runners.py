@@ -45,6 +45,7 @@ from kiloc.passes.spread_again import spread_again
 from kiloc.passes.stream_rows import stream_rows
 from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
+from kiloc.passes.unmet_taps import without_unmet_taps
 from kiloc.passes.update_early import update_early
 from kiloc.passes.whole_sequences import with_whole_sequences
 from kiloc.passes.with_window import with_window
@@ -108,6 +109,7 @@ PASSES: Mapping[str, Pass] = {
     "without_bounded_biases": Pass(without_bounded_biases),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
+    "without_unmet_taps": Pass(without_unmet_taps),
     "on_fewer_channels": Pass(_on_fewer_channels),
     "inference_slice": Pass(inference_slice, "results"),
     "adapted_slice": Pass(adapted_slice, "results"),

@@ -11,12 +11,13 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from ..ir.graph import Graph, Node
+from ..ops._merged import MERGED
 from ..ops._window import Window
 from ..ops.backward.input_gradient import LinearInputGradient
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 
-ALONG = ("lora_a", "delta")
+ALONG = ("lora_a", "delta", MERGED)
 """Operands whose values lie as the weights do."""
 
 
@@ -83,10 +84,10 @@ def _cut(graph: Graph, node: Node) -> _Cut | None:
 
 
 def _met(window: Window, axis: int, size: int, results: int) -> tuple[int, int]:
-    """The first tap along an axis that meets the image somewhere, and the one behind the last; of a window that never does, one tap."""
+    """The first tap along an axis that meets the image somewhere, and the one behind the last; of a window that never does, all of them."""
     met = [
         tap
         for tap in range(window.kernel[axis])
         if any(0 <= y * window.stride[axis] + tap * window.dilation[axis] - window.pad[axis] < size for y in range(results))
     ]
-    return (met[0], met[-1] + 1) if met else (0, 1)
+    return (met[0], met[-1] + 1) if met else (0, window.kernel[axis])

@@ -1,5 +1,5 @@
-"""Channels of which nothing is left: proved to hold one value for every input, and folded into the layers that read them; and those whose trained
-biases keep within bounds."""
+"""Channels of which nothing is left: proved to hold one value for every input, and folded into the layers that read them; windows that are cut; and
+channels whose trained biases keep within bounds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from ..ir.graph import Graph, Node
 from ..ir.verify import total_macs
 from ..ops._merged import MERGED
 from ..ops.model._linear import Linear
+from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.bounded_biases import bounds_of, without_bounded_biases
 from ..passes.channel_bounds import channel_bounds, read_by_a_loss
 from ..passes.narrowed_training import why_channels_stay
 from ..passes.slices import inference_slice
+from ..passes.unmet_taps import without_unmet_taps
 from ..pipeline import Compilation
 
 
@@ -26,6 +28,7 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
     are constant in the frozen model and not removed, and why.
     """
     before, after = (inference_slice(without_bounded_biases(graph)) for graph in (c.graph, c.reduced))
+    before = without_unmet_taps(before) if not c.options.by_position else before
     decays = c.options.train and bool(c.options.methods) and c.options.optimizer.weight_decay > 0
     parts, sizes = {"before": before, "after": after}, {"macs": total_macs, "weights": _weights}
     bounds, layers = channel_bounds(before, decays), _layers(before)
@@ -45,6 +48,13 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
             _stay(c, before, {n.name: int(bounds[n.outputs[0]].constant.sum()) for n in layers}, {e["layer"]: e["removed"] for e in entries})
         ),
     }
+
+
+def cut_windows(c: Compilation) -> list[dict[str, Any]]:
+    """Layers whose windows have rows or columns that meet nothing but the border, and what is left of them."""
+    after = {n.name: n.op.window.kernel for n in _layers(c.reduced) if isinstance(n.op, Conv2D | DepthwiseConv2D)}
+    windows = {n.name: n.op.window.kernel for n in _layers(c.graph) if n.name in after and isinstance(n.op, Conv2D | DepthwiseConv2D)}
+    return [{"layer": name, "kernel": list(kernel), "left": list(after[name])} for name, kernel in windows.items() if kernel != after[name]]
 
 
 def bounded_biases(c: Compilation) -> list[dict[str, Any]]:

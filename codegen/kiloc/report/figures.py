@@ -16,7 +16,7 @@ from ..passes.offload import moved_bytes
 from ..passes.slices import inference_slice
 from ..pipeline import Compilation
 from ..plan import Plan, kind_of
-from .channels import bounded_biases, constant_channels
+from .channels import bounded_biases, constant_channels, cut_windows
 from .compare import compare
 from .front import recompute_front
 from .kernels import kernels
@@ -75,6 +75,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
         "replay": _replay(c),
         "macs": _macs(c),
         "constant_channels": constant_channels(c),
+        "cut_windows": cut_windows(c),
         "bounded_biases": bounded_biases(c),
         "compare": compare(c) if c.train else None,
     }

@@ -32,6 +32,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "replay": "The buffer of old samples that training goes back to; null where there is none.",
     "macs": "Work of one sample in multiply-accumulate operations.",
     "constant_channels": "Channels that were proved to hold one value for every input, and were removed (docs/internals/constant_channels.md).",
+    "cut_windows": "Layers whose windows have rows or columns that meet nothing but the border, wherever they stand: these are left out.",
     "bounded_biases": "Layers of which some trained biases, or rows of LoRA's B, keep within bounds (docs/internals/kernels.md).",
     "compare": "The same model trained in the usual ways, planned by the same planner; null where nothing is trained.",
 }
@@ -184,6 +185,9 @@ KEYS: Final[Mapping[str, Key]] = {
     "constant_channels.stay[].constant": Key("count", "its channels that are constant in the frozen model"),
     "constant_channels.stay[].removed": Key("count", "results that it lost"),
     "constant_channels.stay[].why": Key("text", "why the others stay"),
+    "cut_windows[].layer": Key("text", "a layer with frozen weights whose window is cut"),
+    "cut_windows[].kernel": Key("count", "rows and columns of its window in the model"),
+    "cut_windows[].left": Key("count", "those that meet the image somewhere"),
     "bounded_biases[].layer": Key("text", "a layer with channels of small multipliers, which would have no fast kernel with any bias or LoRA"),
     "bounded_biases[].biases": Key("count", "its trained biases that keep within bounds; their gain, where there is one, is held at 1"),
     "bounded_biases[].held": Key("count", "those of them that are held where training starts"),

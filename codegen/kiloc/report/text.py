@@ -44,7 +44,8 @@ def render_text(report: dict[str, Any]) -> str:
     lines += _stack(report.get("stack"))
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
     lines += _sliced(report.get("sliced_step"))
-    lines += _channels(report["constant_channels"]) + _bounds(report.get("bounded_biases", [])) + _kernels(report["kernels"])
+    lines += _channels(report["constant_channels"]) + _windows(report.get("cut_windows", []))
+    lines += _bounds(report.get("bounded_biases", [])) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
@@ -112,6 +113,13 @@ def _channels(channels: dict[str, Any]) -> list[str]:
     saved = ", ".join(f"{what} {channels[f'{what}_before']:,} -> {channels[f'{what}_after']:,}" for what in ("macs", "weights"))
     removed = f"{channels['removed']:,} removed of {channels['of']:,} ({channels['constant']:,} hold one value)"
     return [f"{'channels':<{WIDTH}}{removed}, {saved.replace('macs', 'MACs')}"]
+
+
+def _windows(layers: list[dict[str, Any]]) -> list[str]:
+    """Windows that are cut; nothing where there are none."""
+    parts = [f"{w['layer']} {w['kernel'][0]}x{w['kernel'][1]} as {w['left'][0]}x{w['left'][1]}" for w in layers]
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return [f"{'windows':<{WIDTH}}without what meets the border alone: {', '.join(parts[:3])}{more}"] if parts else []
 
 
 def _bounds(layers: list[dict[str, Any]]) -> list[str]:
