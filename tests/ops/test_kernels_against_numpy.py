@@ -156,6 +156,22 @@ def large_depthwise(r: Rng) -> Case:
     return sized(r, "depthwise", channels, factor * channels, Window(kernel, stride, pad, dilation), size)
 
 
+def few_taps(r: Rng) -> Case:
+    """Windows along one axis of two to six values, some of them dilated, over one row or several, or down a column."""
+    taps, dilation = int(r.integers(2, 7)), pick(r, 1, 1, 2, 3)
+    reach = (taps - 1) * dilation
+    before = pick(r, 0, reach, reach // 2)
+    size = (pick(r, 1, 1, int(r.integers(2, 8))), max(reach + 1 - before, 1) + int(r.integers(0, 150 if r.random() < 0.2 else 40)))
+    window = Window((1, taps), pad=(0, before, 0, pick(r, 0, reach - before)), dilation=(1, dilation))
+    if r.random() < 0.3:
+        window, size = window.turned, (size[1], pick(r, 1, size[0]))
+    channels, factor = (int(r.integers(1, 8)), pick(r, 1, 2, 3)) if r.random() < 0.5 else (int(r.integers(8, 40)), 1)
+    case = sized(r, "depthwise", channels, factor * channels, window, size)
+    if r.random() < 0.2:
+        case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**30 + 1, 0], channels * factor)  # type: ignore[index]
+    return case
+
+
 def large_conv2d(r: Rng) -> Case:
     """Windows of a few values, and of more than Helium's panel holds; results of more channels than are computed at once."""
     kernel = pick(r, (1, 1), (3, 3), (3, 3), (5, 5))
@@ -453,6 +469,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d_lora_input_gradient": (lambda r: input_gradient(r, True), 40),
     "depthwise": (depthwise, 40),
     "depthwise_large": (large_depthwise, 24),
+    "depthwise_few_taps": (few_taps, 60),
     "conv2d_large": (large_conv2d, 16),
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),

@@ -79,7 +79,7 @@ typedef struct {
             : "lr", "cc", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
 
 /* One result row; w: weights of whole vectors. */
-static inline void kt_one_row(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t vectors, int32_t *to)
+static __attribute__((noinline)) void kt_one_row(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t vectors, int32_t *to)
 {
     const int32_t shift = 0;
     int32_t bands = runs->bands, a, b;
@@ -113,7 +113,7 @@ static inline void kt_one_row(const kt_runs *runs, const int8_t *x, const int8_t
 #define KT_TWO_SUMS KT_FIRST_SUM("a", "q0", "q4") KT_FIRST_SUM("b", "q1", "q4") KT_STORE_TWO
 
 /* Two result rows, whose sums stand side by side; shift: lanes by which the weights of the second one lie further. */
-static inline void kt_two_rows(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t shift, int32_t vectors, int32_t *to)
+static __attribute__((noinline)) void kt_two_rows(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t shift, int32_t vectors, int32_t *to)
 {
     int32_t bands = runs->bands, a, b;
     if (vectors == 1 && runs->step == 4) { /* 3x3 windows of stride 1 */
@@ -150,6 +150,7 @@ static inline void kt_two_rows(const kt_runs *runs, const int8_t *x, const int8_
               [high] "w"(limits->high), [offset] "r"(limits->offset), [y] "r"(y) \
             : "lr", "q0", "q1", "q2", "memory")
 
+#define KT_TIES_UP ""
 #define KT_TIES_AWAY "vshr.s32 q2, q0, #31\n\t" "vqadd.s32 q0, q0, q2\n\t"
 
 static __attribute__((noinline)) void kt_finish_any_channel(const int32_t *sums, int32_t n, int32_t initial, int32_t bias, int32_t multiplier,
@@ -165,16 +166,31 @@ static __attribute__((noinline)) void kt_finish_any_channel(const int32_t *sums,
 
 enum { KT_LARGE = INT32_C(1) << 30 };
 
-/* Results of the tile's `n` sums for output channel c. low: of the clamp is the zero point, so that ties of negative values do not matter. */
-static inline void kt_finish_channel(const kt_depthwise_conv2d_params *params, const int32_t *sums, int32_t n, int32_t c, int32_t initial,
-                                     int32_t bias, int rectified, const kt_lanes_clamp *limits, const uint32_t *where, int8_t *y)
+/* How the results of a channel end. start: of their sums. */
+typedef struct {
+    int32_t initial, bias, start, multiplier, shift;
+    int usual;    /* the shift goes right, and the start is no sum that wraps */
+    int ties_up;  /* ties of negative values do not matter, or there are none */
+} kt_channel_end;
+
+/* Of output channel c. rectified: low of the clamp is the zero point. */
+static inline kt_channel_end kt_channel_end_of(const kt_depthwise_conv2d_params *params, int32_t c, int32_t initial, int32_t bias, int rectified)
 {
-    const int32_t multiplier = params->multiplier[c], shift = params->shift[c];
-    const int32_t start = (int32_t)((uint32_t)initial + (uint32_t)bias);
-    if (!kt_goes_right(shift) || bias > KT_LARGE || bias < -KT_LARGE) {
-        kt_finish_any_channel(sums, n, initial, bias, multiplier, shift, limits, where, y);
-    } else if (rectified || shift == 0) {
-        KT_FINISH_CHANNEL("");
+    const int32_t shift = params->shift[c];
+    const kt_channel_end end = {initial, bias, (int32_t)((uint32_t)initial + (uint32_t)bias), params->multiplier[c], shift,
+                                kt_goes_right(shift) && bias <= KT_LARGE && bias >= -KT_LARGE, rectified || shift == 0};
+    return end;
+}
+
+/* Results of the tile's `n` sums for a channel. */
+static inline void kt_finish_channel(const kt_channel_end *end, const int32_t *sums, int32_t n, const kt_lanes_clamp *limits, const uint32_t *where,
+                                     int8_t *y)
+{
+    const int32_t start = end->start, multiplier = end->multiplier, shift = end->shift;
+    if (!end->usual) {
+        kt_finish_any_channel(sums, n, end->initial, end->bias, multiplier, shift, limits, where, y);
+    } else if (end->ties_up) {
+        KT_FINISH_CHANNEL(KT_TIES_UP);
     } else {
         KT_FINISH_CHANNEL(KT_TIES_AWAY);
     }

@@ -12,6 +12,7 @@
 
 #include "../../window.h"
 #include "column_sums.h"
+#include "few_taps.h"
 
 enum {
     KT_TILE_VALUES = 384,     /* of a channel that are gathered */
@@ -46,6 +47,7 @@ typedef struct {
     int32_t pitch;                  /* rows of a column */
     int32_t vectors;                /* of a window */
     int32_t values, taps;           /* that are gathered; of a window */
+    int few;                        /* one row of few taps, few_taps.h */
     uint16_t from[KT_TILE_VALUES], to[KT_TILE_VALUES];
     uint16_t tap_from[KT_MOST_TAPS], tap_to[KT_MOST_TAPS];
     uint32_t results[KT_TILE_RESULTS];    /* where they go */
@@ -140,6 +142,7 @@ static inline void kt_set_tile(kt_columns *t, const kt_tile *tile, int32_t top, 
     t->inside = inside;
     t->band = wide * t->pitch;
     t->bands = (tile->height + tile->rows - 1) / tile->rows;
+    t->few = tile->rows == 1 && kt_has_few_taps(window, tile->height, tile->columns);
     for (b = 0; b < t->bands; b++, row += tile->rows) {
         int32_t first, end, place, value;
         row = kt_minimum(row, tile->height - tile->rows); /* the last band may compute a row again */
@@ -157,6 +160,12 @@ static inline void kt_set_tile(kt_columns *t, const kt_tile *tile, int32_t top, 
             kt_steps32(results + r, tile->rows, (uint32_t)((row + r) * width * outputs), apart * outputs, tile->columns);
         }
         results += tile->rows * tile->columns;
+        if (t->few && b + 1 < t->bands) {
+            /* All rows are taken as one: what windows across two of them give goes to a result that a later vector writes. */
+            const uint32_t later = (uint32_t)((row + 1) * width * outputs + (KT_FEW_APART - 1) * apart * outputs);
+            kt_steps32(results, 1, later, 0, wide - tile->columns);
+            results += wide - tile->columns;
+        }
     }
     t->values = (int32_t)(from - t->from);
     for (b = 0; b < KT_PLANES; b++) {
@@ -184,17 +193,23 @@ static __attribute__((noinline)) void kt_compute_tile(kt_columns *t, const int8_
         for (plane = 0; plane < planes; plane++) {
             for (copy = 0; copy < factor; copy++, c++) {
                 int8_t *const weights = t->weights[factor == 1 ? plane : 0] + KT_LANES;
+                kt_channel_end end;
                 int32_t initial;
                 if (factor > 1) {
                     kt_gather_bytes(params->weights + c, t->tap_from, weights, t->tap_to, t->taps);
                 }
                 initial = params->offset_sums != NULL ? params->offset_sums[c] : params->input_offset * kt_sum_lanes(weights, vectors * KT_LANES);
+                end = kt_channel_end_of(params, c, initial, bias[c], rectified);
+                if (t->few) {
+                    kt_few_taps(t->planes[plane], t->bands * t->band - t->taps + 1, weights, t->taps, &end, limits, t->sums, t->results, y + c);
+                    continue;
+                }
                 if (t->tile.rows == 2) {
                     kt_two_rows(&runs, t->planes[plane], weights, window->stride[KT_Y], vectors, t->sums);
                 } else {
                     kt_one_row(&runs, t->planes[plane], weights, vectors, t->sums);
                 }
-                kt_finish_channel(params, t->sums, results, c, initial, bias[c], rectified, limits, t->results, y + c);
+                kt_finish_channel(&end, t->sums, results, limits, t->results, y + c);
             }
         }
     }
@@ -240,10 +255,12 @@ static inline int kt_tiling_of(const kt_window *window, int apart, const int8_t 
     const int32_t height = window->output[KT_Y], line = window->input[KT_X] * window->input[KT_CHANNELS];
     const int32_t outputs = window->output[KT_CHANNELS], down = window->dilation[KT_Y];
     int32_t width, pitch;
+    int few;
     tiling->phases = window->dilation[KT_X];
     tiling->held = 0;
     width = (window->output[KT_X] + tiling->phases - 1) / tiling->phases;
-    for (tiling->rows = down == 1 && height > 1 && kt_vectors_of(window, 2) <= 2 ? 2 : 1; tiling->rows > 0; tiling->rows--) {
+    few = kt_has_few_taps(window, height, window->output[KT_X] / tiling->phases);
+    for (tiling->rows = down == 1 && height > 1 && !few && kt_vectors_of(window, 2) <= 2 ? 2 : 1; tiling->rows > 0; tiling->rows--) {
         pitch = kt_pitch_of(window, tiling->rows);
         tiling->columns = width;
         while (tiling->columns > 0 && (kt_columns_under(window, tiling->columns) * pitch > KT_TILE_VALUES ||
@@ -260,7 +277,7 @@ static inline int kt_tiling_of(const kt_window *window, int apart, const int8_t 
     tiling->height = tiling->rows;
     if (tiling->columns == width) {
         const int32_t values = kt_columns_under(window, width) * pitch, band = tiling->rows * window->stride[KT_Y] * line;
-        int32_t bands = kt_minimum(KT_TILE_VALUES / values, KT_TILE_RESULTS / (tiling->rows * width));
+        int32_t bands = kt_minimum(KT_TILE_VALUES / values, KT_TILE_RESULTS / (few ? values : tiling->rows * width));
         bands = kt_minimum(bands, 1 + (KT_OFFSETS - ((pitch - 1) * down + 1) * line) / band);
         tiling->height = kt_minimum(tiling->rows * bands, height);
     } else {
