@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden.reference import tiny
-from gradients.graphs import every_operator, residual
+from gradients.graphs import Maker, every_operator, residual
 from property.dead_channels import mobilenet, mobilenet_with_dead_channels, with_small_multipliers
 
 import kilotune as kt
@@ -22,6 +22,7 @@ from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.operator import NoGradient
 from kiloc.ir.types import activation
+from kiloc.ops._window import Window
 from kiloc.ops.model.concatenate import Concatenate
 from kiloc.ops.model.keep import Keep
 from kiloc.ops.model.reshape import Reshape
@@ -123,6 +124,12 @@ def streaming() -> Graph:
     return b.finish([y])
 
 
+def small_image() -> Graph:
+    """One row under a window of three."""
+    m = Maker("small", (1, 1, 4, 2), 3)
+    return m.finish(m.conv("input", "layer", 2, Window((3, 3), pad=(1, 1, 1, 1)), "relu"))
+
+
 def build_reports() -> dict[str, dict[str, Any]]:
     """Of builds that differ in what their reports have."""
     capped, last = kt.LoRA(rank=8, layers="last:2"), kt.BiasOnly(layers="last:1")
@@ -138,6 +145,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "streaming": (streaming(), Options()),
         "replay": (tiny(), Options(methods=(last,), replay=kt.Replay(4))),
         "sliced": (tiny(), Options(methods=(last,), slice_instructions=100)),
+        "small": (small_image(), Options()),
     }
     measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
     return {name: figures(compile_graph(graph, options, "0"), *measured[name]) for name, (graph, options) in cases.items()}
