@@ -26,7 +26,7 @@ from ..ops.fast.merged import Merged, merged
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import band_rows as gradient_rows
-from ..ops.fast.packed_depthwise_gradient import has_rows_of_its_own, packed_depthwise_gradient
+from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient, tiles_take_less
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.repacked import first_channels, repacked_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
@@ -242,7 +242,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DownProjection):
         return [triple_down_projection]
-    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DepthwiseInputGradient) and not has_rows_of_its_own(node.op):
+    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DepthwiseInputGradient) and tiles_take_less(node.op, kernels_of(target)):
         return [partial(_in_bands, rows, graph, target, savings) for rows in gradient_rows(node)]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]

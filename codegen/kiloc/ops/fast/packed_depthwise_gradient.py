@@ -47,6 +47,10 @@ BAND_ROWS = (4, 2)
 FEWEST_STRIDED = 32
 """Results of a channel in the largest part for which the weights and the buffers of all parts are worth making."""
 
+LEAST_INSIDE = {"armv6m": 0.55, "armv7m": 0.42, "triple": 0.42}
+"""Of what tiles of two by two multiply, the share that lies inside the image, for which they take less than the kernel that multiplies nothing else;
+by the kernels of cores without the DSP extension."""
+
 MOST_TAPS = 255
 """Products of 16 and 8 bits, each at most 2^22, whose sum stays within 32 bits with half a unit of any shift, at most 2^30."""
 
@@ -66,9 +70,13 @@ def is_banded(layer: DepthwiseInputGradient) -> bool:
     return w.kernel == (3, 3) and w.stride == (1, 1) and w.dilation == (1, 1) and w.pad == (1, 1, 1, 1) and layer.x_shape[3] % packing.QUAD == 0
 
 
-def has_rows_of_its_own(layer: DepthwiseInputGradient) -> bool:
-    """Whether cores without the DSP extension have a faster kernel for a gradient than tiles."""
-    return layer.window.kernel == (1, 1) or (layer.window.kernel == (3, 3) and layer.window.phases == (1, 1))
+def tiles_take_less(layer: DepthwiseInputGradient, kernels: str) -> bool:
+    """Whether tiles are faster than what else cores without the DSP extension have for a gradient: rows of 3x3 windows, or for windows that meet more
+    border than image what multiplies nothing but the image."""
+    window = layer.window
+    if window.kernel == (1, 1) or (window.kernel == (3, 3) and window.phases == (1, 1)):
+        return False
+    return is_line(window) or window.stride != (1, 1) or share_inside(layer) >= LEAST_INSIDE[kernels]
 
 
 def band_rows(node: Node) -> tuple[int, ...]:
@@ -181,6 +189,16 @@ def packed_depthwise_gradient(
         )
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": value.name}
     return replace(node, op=op, inputs=inputs), [value], ""
+
+
+def share_inside(layer: DepthwiseInputGradient) -> float:
+    """Products with values of the image among those that tiles of a gradient without a stride compute."""
+    window, share = layer.window, 1.0
+    for axis in (0, 1):
+        kernel, dilation, size, results = window.kernel[axis], window.dilation[axis], layer.x_shape[1 + axis], layer.y_shape[1 + axis]
+        places = (np.arange(results)[:, None] - window.pad[axis]) + np.arange(kernel) * dilation
+        share *= float(((places >= 0) & (places < size)).sum()) / (kernel * (size + size % 2))
+    return share
 
 
 def parts_of(layer: DepthwiseInputGradient) -> tuple[int, int]:
