@@ -26,12 +26,12 @@ TIES = (2**15 - 1, 2**15, 2**15 + 1, 2**14, 2**13 - 1)
 
 
 def case(r: Rng, layout: str) -> Case:
-    depthwise = "depthwise" in layout or layout == "banded_gradient" or (layout in ("plain", "offsets") and r.random() < 0.4)
+    depthwise = "depthwise" in layout or layout in ("banded_gradient", "tiled_gradient") or (layout in ("plain", "offsets") and r.random() < 0.4)
     three = layout.startswith("banded")
     kernel = (3, 3) if three else pick(r, (1, 1), (1, 1), (3, 3), (2, 5), (4, 1))
     stride = pick(r, (1, 1), (1, 1), (2, 2), (3, 2)) if layout == "packed_gradient" else (1, 1)
     dilation = pick(r, (1, 1), (2, 2)) if layout == "packed" else (1, 1)
-    channels, depth = int(r.integers(4 if layout == "packed_depthwise" else 1, 14)), 1 if depthwise else int(r.integers(1, 20))
+    channels, depth = int(r.integers(4 if layout in ("packed_depthwise", "tiled_gradient") else 1, 14)), 1 if depthwise else int(r.integers(1, 20))
     axis, shape = (3, (1, *kernel, channels)) if depthwise else (0, (channels, *kernel, depth))
     bounded = layout in ("plain", "offsets", "packed", "triple", "triple_gradient") and not depthwise and r.random() < 0.3
     weights = int8(r, *shape) if r.random() < 0.2 else codes(r, *shape)
@@ -62,7 +62,7 @@ def case(r: Rng, layout: str) -> Case:
 
 LAYOUTS: dict[str, int] = {
     "plain": 24, "offsets": 30, "packed": 34, "triple": 24, "triple_gradient": 6, "banded_depthwise": 24, "packed_depthwise": 24,
-    "triple_depthwise": 24, "packed_gradient": 24, "banded_gradient": 6, "transposed": 8,
+    "triple_depthwise": 24, "packed_gradient": 24, "banded_gradient": 6, "tiled_gradient": 12, "transposed": 8,
 }  # fmt: skip
 GENERATORS: Generators = {f"merge_{layout}": (partial(case, layout=layout), count) for layout, count in LAYOUTS.items()}
 

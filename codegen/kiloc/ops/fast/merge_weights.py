@@ -189,6 +189,12 @@ def _banded_gradient(op: MergeWeights, weights: Ints, words: Ints | None) -> dic
     return {"stream": packed_depthwise.banded_stream(rows, np.zeros((len(rows), packing.EPILOGUE), np.int64))}
 
 
+def _tiled_gradient(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
+    rows = in_rows(weights, op.axis)
+    order = packed_depthwise.quads(len(rows))
+    return {"stream": packed_depthwise.stream_of(rows[order], np.zeros((len(order), packing.EPILOGUE), np.int64))}
+
+
 def _transposed(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
     turned = weights.reshape(weights.shape[0], -1, op.depth).transpose(2, 1, 0)
     return {"weights": weights.astype(np.int8), "transposed": np.ascontiguousarray(turned.astype(np.int8))}
@@ -206,5 +212,6 @@ LAYOUTS: Mapping[str, Layout] = {
     "triple_depthwise": Layout("kt_merge_triple_depthwise", _triple_depthwise),
     "packed_gradient": Layout("kt_merge_packed_gradient", _packed_gradient, needs=RUN),
     "banded_gradient": Layout("kt_merge_banded_depthwise", _banded_gradient, 1),
+    "tiled_gradient": Layout("kt_merge_packed_depthwise", _tiled_gradient, 1),
     "transposed": Layout("kt_merge_transposed", _transposed, needs=RUN),
 }

@@ -25,7 +25,7 @@ from ..model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from .merge_weights import EPILOGUE, MergeWeights, merge_weights
 from .packed import PackedLinear
 from .packed_depthwise import PackedDepthwise
-from .packed_depthwise_gradient import PackedDepthwiseInputGradient
+from .packed_depthwise_gradient import PackedDepthwiseInputGradient, is_banded
 from .packed_input_gradient import PackedInputGradient
 from .triple import TripleLinear
 from .triple_depthwise import TripleDepthwise
@@ -133,7 +133,7 @@ def layout_of(op: Op, inputs: Mapping[str, str]) -> tuple[str, int]:
     if isinstance(op, PackedDepthwise):
         return "banded_depthwise" if op.banded else "packed_depthwise", 3
     if isinstance(op, PackedDepthwiseInputGradient):
-        return "banded_gradient", 3
+        return "banded_gradient" if is_banded(op.layer) else "tiled_gradient", 3
     if isinstance(op, LinearInputGradient):
         return "transposed" if TRANSPOSED in inputs else "plain", 0
     if isinstance(op, DepthwiseInputGradient):

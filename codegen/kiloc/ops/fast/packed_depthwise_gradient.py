@@ -168,7 +168,7 @@ def packed_depthwise_gradient(
     if layer.y_shape[3] != channels or channels < packing.QUAD:
         raise packing.NotProved(f"it has fewer than {packing.QUAD} channels, or several results of each")
     if not banded:
-        check_tiles(upright(layer), t)
+        check_tiles(upright(layer))
     if layer.prescale_shift > 16:
         raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
@@ -218,7 +218,7 @@ def gradient_scratch(layer: DepthwiseInputGradient, rows: int) -> int:
     return tile_scratch(Window((max(taps[0], 2), taps[1])), rows, parts_of(layer)[1])
 
 
-def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
+def check_tiles(layer: DepthwiseInputGradient) -> None:
     """Raises NotProved where a gradient does not go by tiles."""
     window = layer.window
     height, width = parts_of(layer)
@@ -234,5 +234,3 @@ def check_tiles(layer: DepthwiseInputGradient, t: NodeTypes) -> None:
         raise packing.NotProved("of a 3x3 window with a stride tiles would take longer")
     if window.kernel[0] * window.kernel[1] > MOST_TAPS:
         raise packing.NotProved(f"its window has more than {MOST_TAPS} taps")
-    if t.has(MERGED):
-        raise packing.NotProved("trained weights of a window other than 3x3")

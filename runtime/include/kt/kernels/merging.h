@@ -66,8 +66,8 @@ void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *del
  * kt_triple_input_gradient_params.stream. */
 void kt_merge_triple(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 
-/* kt_packed_depthwise_params: stream and fold, with rows and without; of the first with fold NULL
- * kt_banded_depthwise_input_gradient_params.stream. */
+/* kt_packed_depthwise_params: stream and fold, of 3x3 windows in bands and of others; with fold NULL
+ * kt_banded_depthwise_input_gradient_params.stream, likewise. */
 void kt_merge_banded_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 void kt_merge_packed_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 

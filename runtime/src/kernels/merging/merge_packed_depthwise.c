@@ -63,7 +63,9 @@ void kt_merge_packed_depthwise(const kt_merging_params *params, const int8_t *de
             stream = taps_one_by_one(params, delta, exponent, first, stream, sums);
         }
         for (i = 0; i < 4; i++) {
-            fold[first + i] = params->offset * sums[i];
+            if (fold != NULL) {
+                fold[first + i] = params->offset * sums[i];
+            }
             stream = kt_merged_epilogue(params, first + i, stream);
         }
     }
