@@ -50,6 +50,8 @@ FEWEST_STRIDED = 32
 LEAST_INSIDE = {"armv6m": 0.55, "armv7m": 0.42, "triple": 0.42}
 """Of what tiles of two by two multiply, the share that lies inside the image, for which they take less than the kernel that multiplies nothing else;
 by the kernels of cores without the DSP extension."""
+STRIDED_SHARE = 1.25
+"""So many times that of windows with a stride, whose tiles are made ready for several parts."""
 
 MOST_TAPS = 255
 """Products of 16 and 8 bits, each at most 2^22, whose sum stays within 32 bits with half a unit of any shift, at most 2^30."""
@@ -76,7 +78,7 @@ def tiles_take_less(layer: DepthwiseInputGradient, kernels: str) -> bool:
     window = layer.window
     if window.kernel == (1, 1) or (window.kernel == (3, 3) and window.phases == (1, 1)):
         return False
-    return is_line(window) or window.stride != (1, 1) or share_inside(layer) >= LEAST_INSIDE[kernels]
+    return is_line(window) or share_inside(layer) >= LEAST_INSIDE[kernels] * (1 if window.stride == (1, 1) else STRIDED_SHARE)
 
 
 def band_rows(node: Node) -> tuple[int, ...]:
@@ -192,12 +194,12 @@ def packed_depthwise_gradient(
 
 
 def share_inside(layer: DepthwiseInputGradient) -> float:
-    """Products with values of the image among those that tiles of a gradient without a stride compute."""
+    """Products with values of the image among those that tiles of a gradient compute."""
     window, share = layer.window, 1.0
     for axis in (0, 1):
-        kernel, dilation, size, results = window.kernel[axis], window.dilation[axis], layer.x_shape[1 + axis], layer.y_shape[1 + axis]
-        places = (np.arange(results)[:, None] - window.pad[axis]) + np.arange(kernel) * dilation
-        share *= float(((places >= 0) & (places < size)).sum()) / (kernel * (size + size % 2))
+        kernel, stride, size, results = window.kernel[axis], window.stride[axis], layer.x_shape[1 + axis], layer.y_shape[1 + axis]
+        places = np.arange(results)[:, None] * stride - window.pad[axis] + np.arange(kernel) * window.dilation[axis]
+        share *= float(((places >= 0) & (places < size)).sum()) * stride / (kernel * (size + size % 2))
     return share
 
 
