@@ -99,3 +99,18 @@ def test_devices_give_the_bits_of_whole_windows(seed: int, device: str, tmp_path
         reference.apply()
         assert opened.state() == reference.state()
         assert np.array_equal(opened.infer(x), reference.infer(x)[0])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_scattering_is_the_transpose_of_gathering(seed: int) -> None:
+    """Also of windows that are moved beyond a border, and leave out rows or columns at the other one."""
+    r = np.random.default_rng([seed, 45])
+    size, kernel = r.integers(2, 7, 2), r.integers(1, 4, 2)
+    first, stride, dilation = r.integers(-2, 4, 2), r.integers(1, 3, 2), r.integers(1, 3, 2)
+    reach = (kernel - 1) * dilation + 1
+    last = np.maximum(r.integers(-2, 3, 2), reach - size - first)
+    window = Window(tuple(kernel.tolist()), tuple(stride.tolist()), (*first.tolist(), *last.tolist()), tuple(dilation.tolist()))
+    x = r.integers(-9, 10, (2, *size, 3))
+    patches = window.patches(x)
+    rows = r.integers(-9, 10, patches.shape)
+    assert (window.scatter(rows, x.shape) * x).sum() == (rows * patches).sum()

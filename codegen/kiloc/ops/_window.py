@@ -164,13 +164,14 @@ class Window:
     def scattered(self, part: Callable[[slice, int], Array], shape: tuple[int, ...], dtype: Any) -> Array:
         """The same of rows that `part` makes, some samples and a tap of the window at a time: [N, OH, OW, C]."""
         n, height, width, channels = shape
-        top, left, bottom, right = self.pad
+        top, left, bottom, right = (max(p, 0) for p in self.pad)
         total = np.zeros((n, height + top + bottom, width + left + right, channels), dtype)
+        met = total[:, max(-self.pad[0], 0) :, max(-self.pad[1], 0) :]  # without the rows and columns in front that are left out
         taps = self.taps(self.output(height, width))
         step = max(CACHED * n // max(total.size, 1), 1)
         for first in range(0, n, step):
             samples = slice(first, first + step)
-            block = total[samples]
+            block = met[samples]
             for tap, (_, _, ys, xs) in enumerate(taps):
                 block[:, ys, xs] += part(samples, tap)
         return total[:, top : top + height, left : left + width]

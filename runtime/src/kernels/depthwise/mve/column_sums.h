@@ -79,7 +79,7 @@ typedef struct {
             : "lr", "cc", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
 
 /* One result row; w: weights of whole vectors. */
-static __attribute__((noinline)) void kt_one_row(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t vectors, int32_t *to)
+static inline void kt_one_row(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t vectors, int32_t *to)
 {
     const int32_t shift = 0;
     int32_t bands = runs->bands, a, b;
@@ -113,7 +113,7 @@ static __attribute__((noinline)) void kt_one_row(const kt_runs *runs, const int8
 #define KT_TWO_SUMS KT_FIRST_SUM("a", "q0", "q4") KT_FIRST_SUM("b", "q1", "q4") KT_STORE_TWO
 
 /* Two result rows, whose sums stand side by side; shift: lanes by which the weights of the second one lie further. */
-static __attribute__((noinline)) void kt_two_rows(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t shift, int32_t vectors, int32_t *to)
+static inline void kt_two_rows(const kt_runs *runs, const int8_t *x, const int8_t *w, int32_t shift, int32_t vectors, int32_t *to)
 {
     int32_t bands = runs->bands, a, b;
     if (vectors == 1 && runs->step == 4) { /* 3x3 windows of stride 1 */

@@ -199,16 +199,16 @@ static __attribute__((noinline)) void kt_compute_tile(kt_columns *t, const int8_
                     kt_gather_bytes(params->weights + c, t->tap_from, weights, t->tap_to, t->taps);
                 }
                 initial = params->offset_sums != NULL ? params->offset_sums[c] : params->input_offset * kt_sum_lanes(weights, vectors * KT_LANES);
-                end = kt_channel_end_of(params, c, initial, bias[c], rectified);
-                if (t->few) {
-                    kt_few_taps(t->planes[plane], t->bands * t->band - t->taps + 1, weights, t->taps, &end, limits, t->sums, t->results, y + c);
-                    continue;
-                }
                 if (t->tile.rows == 2) {
                     kt_two_rows(&runs, t->planes[plane], weights, window->stride[KT_Y], vectors, t->sums);
+                } else if (t->few) {
+                    end = kt_channel_end_of(params, c, initial, bias[c], rectified);
+                    kt_few_results(t->planes[plane], t->bands * t->band - t->taps + 1, weights, t->taps, &end, limits, t->sums, t->results, y + c);
+                    continue;
                 } else {
                     kt_one_row(&runs, t->planes[plane], weights, vectors, t->sums);
                 }
+                end = kt_channel_end_of(params, c, initial, bias[c], rectified);
                 kt_finish_channel(&end, t->sums, results, limits, t->results, y + c);
             }
         }

@@ -61,24 +61,52 @@ static __attribute__((noinline)) void kt_sums_of_taps(const int8_t *x, const int
     }
 }
 
-/* n results of a channel. x: its values, weights: its `taps` taps, up to KT_FEW_TAPS, and zeros behind them. sums: room for n. */
-static __attribute__((noinline)) void kt_few_taps(const int8_t *x, int32_t n, const int8_t *weights, int32_t taps, const kt_channel_end *end,
-                                                  const kt_lanes_clamp *limits, int32_t *sums, const uint32_t *where, int8_t *y)
+/* What sums of a channel start from and end with. */
+typedef struct {
+    int32_t start, multiplier, shift;
+} kt_few_end;
+
+/* Weights of KT_FEW_TAPS taps: those of a channel, and zeros behind them. */
+typedef struct {
+    int32_t w[KT_FEW_TAPS];
+} kt_few_weights;
+
+static inline kt_few_weights kt_few_weights_of(const int8_t *weights)
 {
-    const int32_t w[KT_FEW_TAPS] = {weights[0], weights[1], weights[2], weights[3], weights[4]};
-    const int32x4_t start = vdupq_n_s32(end->start), multiplier = vdupq_n_s32(end->multiplier);
-    const int32x4_t shift = vdupq_n_s32(end->shift), offset = vdupq_n_s32(limits->offset);
-    if (!end->usual) {
-        kt_sums_of_taps(x, w, n, sums);
-        kt_finish_any_channel(sums, n, end->initial, end->bias, end->multiplier, end->shift, limits, where, y);
-    } else if (taps <= 3 && end->ties_up) {
+    const kt_few_weights few = {{weights[0], weights[1], weights[2], weights[3], weights[4]}};
+    return few;
+}
+
+/* n results of a channel whose sums end as usual. x: its values, weights: its `taps` taps, up to KT_FEW_TAPS, and zeros behind them. */
+static __attribute__((noinline)) void kt_few_taps(const int8_t *x, int32_t n, const int8_t *weights, int three, int ties_up, kt_few_end end,
+                                                  const kt_lanes_clamp *limits, const uint32_t *where, int8_t *y)
+{
+    const kt_few_weights few = kt_few_weights_of(weights);
+    const int32_t *const w = few.w;
+    const int32x4_t start = vdupq_n_s32(end.start), multiplier = vdupq_n_s32(end.multiplier);
+    const int32x4_t shift = vdupq_n_s32(end.shift), offset = vdupq_n_s32(limits->offset);
+    if (three && ties_up) {
         KT_RESULTS_OF_TAPS(KT_THREE_TAPS, KT_TIES_UP);
-    } else if (taps <= 3) {
+    } else if (three) {
         KT_RESULTS_OF_TAPS(KT_THREE_TAPS, KT_TIES_OF_TAPS);
-    } else if (end->ties_up) {
+    } else if (ties_up) {
         KT_RESULTS_OF_TAPS(KT_FIVE_TAPS, KT_TIES_UP);
     } else {
         KT_RESULTS_OF_TAPS(KT_FIVE_TAPS, KT_TIES_OF_TAPS);
+    }
+}
+
+/* The same of any channel. sums: room for n. */
+static inline void kt_few_results(const int8_t *x, int32_t n, const int8_t *weights, int32_t taps, const kt_channel_end *end,
+                                  const kt_lanes_clamp *limits, int32_t *sums, const uint32_t *where, int8_t *y)
+{
+    const kt_few_end usual = {end->start, end->multiplier, end->shift};
+    if (end->usual) {
+        kt_few_taps(x, n, weights, taps <= 3, end->ties_up, usual, limits, where, y);
+    } else {
+        const kt_few_weights few = kt_few_weights_of(weights);
+        kt_sums_of_taps(x, few.w, n, sums);
+        kt_finish_any_channel(sums, n, end->initial, end->bias, end->multiplier, end->shift, limits, where, y);
     }
 }
 
