@@ -43,6 +43,7 @@ SCHEMA: dict[str, set[str] | None] = {
     "sliced_step": None,
     "macs": {"forward", "backward"},
     "constant_channels": {"constant", "removed", "of", "macs_before", "macs_after", "weights_before", "weights_after", "layers"},
+    "cut_windows": None,
     "bounded_biases": None,
     "compare": {"standard_peft", "full_finetuning"},
 }
