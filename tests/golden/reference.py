@@ -50,6 +50,16 @@ class Reference:
         return (header + members).ljust(layout.bytes, b"\0")
 
 
+def same_training(first: Reference, second: Reference, x: NDArray[np.int8]) -> None:
+    """Both train on each sample x [N, ...] of three classes in turn, with the same losses and states, and then infer the same."""
+    for i, sample in enumerate(x):
+        losses = [session.train_step(sample, i % 3) for session in (first, second)]
+        first.apply()
+        second.apply()
+        assert losses[0] == losses[1] and first.state() == second.state()
+    assert np.array_equal(first.infer(x)[0], second.infer(x)[0])
+
+
 def tiny() -> Graph:
     """Three dense layers and a softmax: 8 values in, 3 classes out."""
     m = Maker("tiny", (1, 8), 3)

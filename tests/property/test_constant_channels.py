@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import Reference
+from golden.reference import Reference, same_training
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -273,13 +273,7 @@ def test_training_gives_the_same_bits(method: str, monkeypatch: pytest.MonkeyPat
     assert c.context.adapter is not None and replace(c.context.adapter, limits=()) == whole.context.adapter
     assert print_graph(c.graph) == print_graph(whole.graph)
     assert c.context.state_bytes == whole.context.state_bytes and c.infer.plan.arena_bytes <= whole.infer.plan.arena_bytes
-    sessions, x = [Reference(c), Reference(whole)], extremes(graph, 4)
-    for i, sample in enumerate(x):
-        losses = [s.train_step(sample, i % 3) for s in sessions]
-        for s in sessions:
-            s.apply()
-        assert losses[0] == losses[1] and sessions[0].state() == sessions[1].state()
-    assert np.array_equal(sessions[0].infer(x)[0], sessions[1].infer(x)[0])
+    same_training(Reference(c), Reference(whole), extremes(graph, 4))
 
 
 @pytest.mark.parametrize("train", [True, False])

@@ -77,7 +77,7 @@ static inline kt_few_weights kt_few_weights_of(const int8_t *weights)
     return few;
 }
 
-/* n results of a channel whose sums end as usual. x: its values, weights: its `taps` taps, up to KT_FEW_TAPS, and zeros behind them. */
+/* n results of a channel whose sums end as usual. x: its values; weights: its taps, and zeros up to KT_FEW_TAPS; three: it has no more than three. */
 static __attribute__((noinline)) void kt_few_taps(const int8_t *x, int32_t n, const int8_t *weights, int three, int ties_up, kt_few_end end,
                                                   const kt_lanes_clamp *limits, const uint32_t *where, int8_t *y)
 {
