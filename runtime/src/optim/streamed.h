@@ -60,11 +60,11 @@ static __attribute__((noinline, unused)) float kt_streamed_step(const kt_streame
 #elif KT_SOFT_FLOAT
 #include "soft_squares.h"
 #else
-/* total + the squares of a row's elements, in order. */
-static inline float kt_add_squares_one_by_one(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
+/* total + the squares of a row's elements from a column on, in order. */
+static inline float kt_add_squares_one_by_one(const kt_streamed_params *params, const kt_streamed *s, int32_t row, int32_t column, float total)
 {
     const float scale = s->scale.value, factor = s->factor.value;
-    const int8_t *x = s->x, *const end = x + params->columns;
+    const int8_t *x = s->x + column, *const end = s->x + params->columns;
     const int32_t g = s->g[row], offset = s->offset;
     for (; x < end; x++) {
         const int32_t input = *x + offset;
@@ -78,8 +78,13 @@ static inline float kt_add_squares_one_by_one(const kt_streamed_params *params, 
 
 #if KT_MVE
 #include "mve/row_of_squares.h"
+#elif KT_DSP
+#include "dsp/row_of_squares.h"
 #else
-#define kt_add_row_of_squares kt_add_squares_one_by_one
+static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
+{
+    return kt_add_squares_one_by_one(params, s, row, 0, total);
+}
 #endif
 
 /* The squares of the gradient's elements, summed in order. */

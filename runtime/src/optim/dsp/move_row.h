@@ -1,18 +1,20 @@
-/* move_row.h: the steps of a row's masters with the DSP extension, where the exponent stays and nothing decays. */
+/* move_row.h: the steps of a row's masters with the DSP extension, by loops of few instructions. */
 #ifndef KT_OPTIM_DSP_MOVE_ROW_H
 #define KT_OPTIM_DSP_MOVE_ROW_H
 
-/* A row, whose elements are counted from -columns to 0; kt_move_until_doubt knows the places.
+/* A row, whose elements are counted from -columns to 0; the loops know the places.
  *
  * factor   what an input with its offset is multiplied by; units: the same of that
- * base     half of a master's last bit, less the doubt; twice: the doubt, two times */
+ * base     half of a moved master's last bit, less the doubt; twice: the doubt, two times
+ * scale    what masters are multiplied by; down: bits of a moved master's unit */
 typedef struct {
     const int8_t *x;
     int8_t *value, *remainder;
-    int32_t offset, factor, units, base, twice;
+    int32_t offset, factor, units, base, twice, scale, down;
 } kt_row_of_moves;
 
-typedef char kt_row_has_its_places[offsetof(kt_row_of_moves, twice) == 28 && KT_UNIT_BITS == 12 ? 1 : -1];
+typedef char kt_row_has_its_places[offsetof(kt_row_of_moves, down) == 36 && KT_UNIT_BITS == 12 ? 1 : -1];
+typedef char kt_masters_are_shifted_by_15[KT_UNIT_BITS + 32 - KT_KEPT_BITS == 15 ? 1 : -1];
 
 /* Takes the steps of elements from i on; returns the first whose rounding is in doubt, or 0. An input of 0 has none. */
 __attribute__((naked, noinline)) static int32_t kt_move_until_doubt(const kt_row_of_moves *row, int32_t i)
@@ -47,15 +49,93 @@ __attribute__((naked, noinline)) static int32_t kt_move_until_doubt(const kt_row
             "pop {r4-r11, pc}\n");
 }
 
-static void kt_move_staying_row(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder)
+/* The same of scaled masters, each of which moves. */
+__attribute__((naked, noinline)) static int32_t kt_move_scaled_until_doubt(const kt_row_of_moves *row, int32_t i)
+{
+    (void)row;
+    (void)i;
+    __asm__("push {r4-r11, lr}\n\t"
+            "ldrd lr, r12, [r0, #32]\n\t"
+            "ldm r0, {r2-r9}\n\t"
+            "mov r0, r12\n"
+            "1:\n\t"
+            "ldrsb r10, [r2, r1]\n\t"
+            "ldrsb r11, [r3, r1]\n\t"
+            "ldrsb r12, [r4, r1]\n\t"
+            "add r10, r10, r5\n\t"
+            "mul r10, r10, r6\n\t"
+            "add r12, r12, r11, lsl #8\n\t"  /* kt_master */
+            "lsl r12, r12, #15\n\t"          /* kt_held_units */
+            "smmul r12, r12, lr\n\t"
+            "add r12, r12, r8\n\t"
+            "smmls r12, r10, r7, r12\n\t"    /* kt_less_step */
+            "add r11, r12, r9\n\t"
+            "asr r11, r11, r0\n\t"
+            "asr r12, r12, r0\n\t"
+            "cmp r11, r12\n\t"
+            "bne 3f\n\t"
+            "strb r11, [r4, r1]\n\t"         /* kt_store_master */
+            "add r11, r11, #128\n\t"
+            "asr r11, r11, #8\n\t"
+            "strb r11, [r3, r1]\n\t"
+            "adds r1, r1, #1\n\t"
+            "bne 1b\n"
+            "3:\n\t"
+            "mov r0, r1\n\t"
+            "pop {r4-r11, pc}\n");
+}
+
+/* The same of masters that get another exponent: an input of 0 leaves nothing but the rounding, which is never in doubt. */
+__attribute__((naked, noinline)) static int32_t kt_move_grown_until_doubt(const kt_row_of_moves *row, int32_t i)
+{
+    (void)row;
+    (void)i;
+    __asm__("push {r4-r11, lr}\n\t"
+            "ldr lr, [r0, #36]\n\t"
+            "ldm r0, {r2-r9}\n\t"
+            "add r0, r8, r9, lsr #1\n"        /* half of the last bit */
+            "1:\n\t"
+            "ldrsb r10, [r2, r1]\n\t"
+            "ldrsb r11, [r3, r1]\n\t"
+            "ldrsb r12, [r4, r1]\n\t"
+            "adds r10, r10, r5\n\t"
+            "add r12, r12, r11, lsl #8\n\t"  /* kt_master */
+            "beq 4f\n\t"
+            "mul r10, r10, r6\n\t"
+            "add r12, r8, r12, lsl #12\n\t"
+            "smmls r12, r10, r7, r12\n\t"    /* kt_less_step */
+            "add r11, r12, r9\n\t"
+            "asr r11, r11, lr\n\t"
+            "asr r12, r12, lr\n\t"
+            "cmp r11, r12\n\t"
+            "bne 3f\n"
+            "2:\n\t"
+            "strb r11, [r4, r1]\n\t"         /* kt_store_master */
+            "add r11, r11, #128\n\t"
+            "asr r11, r11, #8\n\t"
+            "strb r11, [r3, r1]\n\t"
+            "adds r1, r1, #1\n\t"
+            "bne 1b\n"
+            "3:\n\t"
+            "mov r0, r1\n\t"
+            "pop {r4-r11, pc}\n"
+            "4:\n\t"
+            "add r11, r0, r12, lsl #12\n\t"
+            "asr r11, r11, lr\n\t"
+            "b 2b\n");
+}
+
+/* One of the loops, and float32 for what they leave. down: bits of a moved master's unit. */
+static void kt_move_row_in_loops(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder, int32_t down,
+                                 int32_t (*loop)(const kt_row_of_moves *row, int32_t i))
 {
     const kt_streamed *const s = m->streamed;
-    const int32_t columns = m->columns, factor = kt_factor_of_row(&m->units, s->g[row]), half = 1 << (KT_UNIT_BITS - 1);
+    const int32_t columns = m->columns, factor = kt_factor_of_row(&m->units, s->g[row]), half = 1 << (down - 1);
     kt_row_of_moves moves = {
-        s->x + columns, value + columns, remainder + columns, s->offset, factor, m->units.factor, half - m->doubt, 2 * m->doubt,
+        s->x + columns, value + columns, remainder + columns, s->offset, factor, m->units.factor, half - m->doubt, 2 * m->doubt, m->scale, down,
     };
     int32_t i = -columns;
-    while (i != 0 && (i = kt_move_until_doubt(&moves, i)) != 0) {
+    while (i != 0 && (i = loop(&moves, i)) != 0) {
         const int32_t stored = kt_doubted(m, row, columns + i, kt_master(moves.value[i], moves.remainder[i]));
         kt_store_master(moves.value + i, moves.remainder + i, stored);
         i++;
