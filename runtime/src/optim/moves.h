@@ -85,15 +85,6 @@ static __attribute__((noinline)) int32_t kt_doubted(const kt_moves *m, int32_t r
 #include "mve/move_row.h"
 #elif KT_DSP
 #include "dsp/move_row.h"
-
-static __attribute__((noinline)) void kt_move_row(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder)
-{
-    if (m->stays) {
-        kt_move_row_in_loops(m, row, value, remainder, KT_UNIT_BITS, kt_move_until_doubt);
-    } else {
-        kt_move_row_in_loops(m, row, value, remainder, KT_UNIT_BITS + m->growth, m->scaled ? kt_move_scaled_until_doubt : kt_move_grown_until_doubt);
-    }
-}
 #else
 /* Takes the steps of a row; stays: a constant. */
 KT_INLINE void kt_move_row_by(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder, int stays)

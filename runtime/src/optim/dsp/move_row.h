@@ -125,20 +125,27 @@ __attribute__((naked, noinline)) static int32_t kt_move_grown_until_doubt(const 
             "b 2b\n");
 }
 
-/* One of the loops, and float32 for what they leave. down: bits of a moved master's unit. */
-static void kt_move_row_in_loops(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder, int32_t down,
-                                 int32_t (*loop)(const kt_row_of_moves *row, int32_t i))
+/* Takes the steps of a row: the loops, and float32 for what they leave. */
+static __attribute__((noinline)) void kt_move_row(const kt_moves *m, int32_t row, int8_t *value, int8_t *remainder)
 {
     const kt_streamed *const s = m->streamed;
-    const int32_t columns = m->columns, factor = kt_factor_of_row(&m->units, s->g[row]), half = 1 << (down - 1);
+    const int32_t columns = m->columns, factor = kt_factor_of_row(&m->units, s->g[row]), down = KT_UNIT_BITS + (m->stays ? 0 : m->growth);
     kt_row_of_moves moves = {
-        s->x + columns, value + columns, remainder + columns, s->offset, factor, m->units.factor, half - m->doubt, 2 * m->doubt, m->scale, down,
+        s->x + columns, value + columns, remainder + columns, s->offset, factor, m->units.factor, (1 << (down - 1)) - m->doubt, 2 * m->doubt,
+        m->scale, down,
     };
     int32_t i = -columns;
-    while (i != 0 && (i = loop(&moves, i)) != 0) {
-        const int32_t stored = kt_doubted(m, row, columns + i, kt_master(moves.value[i], moves.remainder[i]));
-        kt_store_master(moves.value + i, moves.remainder + i, stored);
-        i++;
+    while (i != 0) {
+        if (m->stays) {
+            i = kt_move_until_doubt(&moves, i);
+        } else {
+            i = m->scaled ? kt_move_scaled_until_doubt(&moves, i) : kt_move_grown_until_doubt(&moves, i);
+        }
+        if (i != 0) {
+            const int32_t stored = kt_doubted(m, row, columns + i, kt_master(moves.value[i], moves.remainder[i]));
+            kt_store_master(moves.value + i, moves.remainder + i, stored);
+            i++;
+        }
     }
 }
 

@@ -3,56 +3,79 @@
 #ifndef KT_OPTIM_DSP_ROW_OF_SQUARES_H
 #define KT_OPTIM_DSP_ROW_OF_SQUARES_H
 
-/* VMLA rounds the product and then the sum, as VMUL and VADD do. */
-#define KT_FOUR_SQUARES(FACTOR) \
-    __asm__("1:\n\t" \
-            "ldr %[a], [%[x]], #4\n\t" \
-            "sxtab16 %[b], %[offsets], %[a], ror #8\n\t"  /* inputs 1 and 3 */ \
-            "sxtab16 %[a], %[offsets], %[a]\n\t"          /* 0 and 2 */ \
-            "smulbb %[c], %[g], %[a]\n\t" \
-            "smulbb %[d], %[g], %[b]\n\t" \
-            "smulbt %[a], %[g], %[a]\n\t" \
-            "smulbt %[b], %[g], %[b]\n\t" \
-            "vmov s0, s1, %[c], %[d]\n\t" \
-            "vmov s2, s3, %[a], %[b]\n\t" \
+#include <stddef.h>
+
+/* KT_FOURS_OF_SQUARES knows the places. offsets: the offset of inputs in each half; fours: of elements, at least one. */
+typedef struct {
+    const int8_t *x;
+    int32_t offsets, g, fours;
+    float scale, factor, total;
+} kt_fours_of_squares;
+
+typedef char kt_squares_have_their_places[offsetof(kt_fours_of_squares, total) == 24 ? 1 : -1];
+
+/* FACTOR: what multiplies four elements by the factor; "" where it is 1. VMLA rounds the product and then the sum, as VMUL and VADD do. */
+#define KT_FOURS_OF_SQUARES(FACTOR) \
+    __asm__("push {r4-r6, lr}\n\t" \
+            "ldm r0, {r1-r4}\n\t" \
+            "vldr s4, [r0, #16]\n\t" \
+            "vldr s5, [r0, #20]\n\t" \
+            "vldr s6, [r0, #24]\n" \
+            "1:\n\t" \
+            "ldr r5, [r1], #4\n\t" \
+            "sxtab16 r6, r2, r5, ror #8\n\t"  /* inputs 1 and 3 */ \
+            "sxtab16 r5, r2, r5\n\t"          /* 0 and 2 */ \
+            "smulbb r12, r3, r5\n\t" \
+            "smulbb lr, r3, r6\n\t" \
+            "smulbt r5, r3, r5\n\t" \
+            "smulbt r6, r3, r6\n\t" \
+            "vmov s0, s1, r12, lr\n\t" \
+            "vmov s2, s3, r5, r6\n\t" \
             "vcvt.f32.s32 s0, s0\n\t" \
             "vcvt.f32.s32 s1, s1\n\t" \
             "vcvt.f32.s32 s2, s2\n\t" \
             "vcvt.f32.s32 s3, s3\n\t" \
-            "vmul.f32 s0, s0, %[scale]\n\t" \
-            "vmul.f32 s1, s1, %[scale]\n\t" \
-            "vmul.f32 s2, s2, %[scale]\n\t" \
-            "vmul.f32 s3, s3, %[scale]\n\t" \
+            "vmul.f32 s0, s0, s4\n\t" \
+            "vmul.f32 s1, s1, s4\n\t" \
+            "vmul.f32 s2, s2, s4\n\t" \
+            "vmul.f32 s3, s3, s4\n\t" \
             FACTOR \
-            "vmla.f32 %[total], s0, s0\n\t" \
-            "vmla.f32 %[total], s1, s1\n\t" \
-            "vmla.f32 %[total], s2, s2\n\t" \
-            "subs %[fours], #1\n\t" \
-            "vmla.f32 %[total], s3, s3\n\t" \
-            "bne 1b" \
-            : [x] "+r"(x), [fours] "+r"(fours), [total] "+t"(total), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d) \
-            : [g] "r"(g), [offsets] "r"(offsets), [scale] "t"(scale), [factor] "t"(factor) \
-            : "cc", "memory", "s0", "s1", "s2", "s3")
+            "vmla.f32 s6, s0, s0\n\t" \
+            "vmla.f32 s6, s1, s1\n\t" \
+            "vmla.f32 s6, s2, s2\n\t" \
+            "subs r4, r4, #1\n\t" \
+            "vmla.f32 s6, s3, s3\n\t" \
+            "bne 1b\n\t" \
+            "vstr s6, [r0, #24]\n\t" \
+            "pop {r4-r6, pc}\n")
 
-#define KT_TIMES_FACTOR \
-            "vmul.f32 s0, s0, %[factor]\n\t" \
-            "vmul.f32 s1, s1, %[factor]\n\t" \
-            "vmul.f32 s2, s2, %[factor]\n\t" \
-            "vmul.f32 s3, s3, %[factor]\n\t"
+__attribute__((naked, noinline)) static void kt_add_fours_of_squares(kt_fours_of_squares *row)
+{
+    (void)row;
+    KT_FOURS_OF_SQUARES("vmul.f32 s0, s0, s5\n\t"
+                        "vmul.f32 s1, s1, s5\n\t"
+                        "vmul.f32 s2, s2, s5\n\t"
+                        "vmul.f32 s3, s3, s5\n\t");
+}
+
+/* The same where the factor is 1. */
+__attribute__((naked, noinline)) static void kt_add_fours_of_plain_squares(kt_fours_of_squares *row)
+{
+    (void)row;
+    KT_FOURS_OF_SQUARES("");
+}
 
 /* total + the squares of a row's elements, in order. */
 static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
 {
-    const float scale = s->scale.value, factor = s->factor.value;
-    const int8_t *x = s->x;
-    const int32_t g = s->g[row], offsets = (int32_t)((uint32_t)(uint16_t)s->offset * 0x10001u);
-    int32_t fours = params->columns >> 2, a, b, c, d;
-    if (fours > 0 && factor == 1.0f) {
-        KT_FOUR_SQUARES("");
-    } else if (fours > 0) {
-        KT_FOUR_SQUARES(KT_TIMES_FACTOR);
+    const int32_t offsets = (int32_t)((uint32_t)(uint16_t)s->offset * 0x10001u);
+    kt_fours_of_squares squares = {s->x, offsets, s->g[row], params->columns >> 2, s->scale.value, s->factor.value, total};
+    if (squares.fours > 0 && squares.factor == 1.0f) {
+        kt_add_fours_of_plain_squares(&squares);
+    } else if (squares.fours > 0) {
+        kt_add_fours_of_squares(&squares);
     }
-    return kt_add_squares_one_by_one(params, s, row, params->columns & ~3, total);
+    return kt_add_squares_one_by_one(params, s, row, params->columns & ~3, squares.total);
 }
 
 #endif
