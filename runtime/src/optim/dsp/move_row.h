@@ -16,6 +16,21 @@ typedef struct {
 typedef char kt_row_has_its_places[offsetof(kt_row_of_moves, down) == 36 && KT_UNIT_BITS == 12 ? 1 : -1];
 typedef char kt_masters_are_shifted_by_15[KT_UNIT_BITS + 32 - KT_KEPT_BITS == 15 ? 1 : -1];
 
+/* The upper part of a master goes to r3 + r1, the lower one to r4 + r1. */
+#define KT_STORE_MASTER \
+    "strb r11, [r4, r1]\n\t" \
+    "add r11, r11, #128\n\t" \
+    "asr r11, r11, #8\n\t" \
+    "strb r11, [r3, r1]\n\t"
+
+/* The end of a loop, and of its function: 3 is where an element is left. */
+#define KT_NEXT_MASTER \
+    "adds r1, r1, #1\n\t" \
+    "bne 1b\n" \
+    "3:\n\t" \
+    "mov r0, r1\n\t" \
+    "pop {r4-r11, pc}\n"
+
 /* Takes the steps of elements from i on; returns the first whose rounding is in doubt, or 0. An input of 0 has none. */
 __attribute__((naked, noinline)) static int32_t kt_move_until_doubt(const kt_row_of_moves *row, int32_t i)
 {
@@ -37,16 +52,9 @@ __attribute__((naked, noinline)) static int32_t kt_move_until_doubt(const kt_row
             "asr r11, r11, #12\n\t"
             "cmp r11, r12, asr #12\n\t"
             "bne 3f\n\t"
-            "strb r11, [r4, r1]\n\t"         /* kt_store_master */
-            "add r11, r11, #128\n\t"
-            "asr r11, r11, #8\n\t"
-            "strb r11, [r3, r1]\n"
+            KT_STORE_MASTER
             "2:\n\t"
-            "adds r1, r1, #1\n\t"
-            "bne 1b\n"
-            "3:\n\t"
-            "mov r0, r1\n\t"
-            "pop {r4-r11, pc}\n");
+            KT_NEXT_MASTER);
 }
 
 /* The same of scaled masters, each of which moves. */
@@ -74,15 +82,8 @@ __attribute__((naked, noinline)) static int32_t kt_move_scaled_until_doubt(const
             "asr r12, r12, r0\n\t"
             "cmp r11, r12\n\t"
             "bne 3f\n\t"
-            "strb r11, [r4, r1]\n\t"         /* kt_store_master */
-            "add r11, r11, #128\n\t"
-            "asr r11, r11, #8\n\t"
-            "strb r11, [r3, r1]\n\t"
-            "adds r1, r1, #1\n\t"
-            "bne 1b\n"
-            "3:\n\t"
-            "mov r0, r1\n\t"
-            "pop {r4-r11, pc}\n");
+            KT_STORE_MASTER
+            KT_NEXT_MASTER);
 }
 
 /* The same of masters that get another exponent: an input of 0 leaves nothing but the rounding, which is never in doubt. */
@@ -110,15 +111,8 @@ __attribute__((naked, noinline)) static int32_t kt_move_grown_until_doubt(const 
             "cmp r11, r12\n\t"
             "bne 3f\n"
             "2:\n\t"
-            "strb r11, [r4, r1]\n\t"         /* kt_store_master */
-            "add r11, r11, #128\n\t"
-            "asr r11, r11, #8\n\t"
-            "strb r11, [r3, r1]\n\t"
-            "adds r1, r1, #1\n\t"
-            "bne 1b\n"
-            "3:\n\t"
-            "mov r0, r1\n\t"
-            "pop {r4-r11, pc}\n"
+            KT_STORE_MASTER
+            KT_NEXT_MASTER
             "4:\n\t"
             "add r11, r0, r12, lsl #12\n\t"
             "asr r11, r11, lr\n\t"

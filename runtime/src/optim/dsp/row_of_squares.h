@@ -3,24 +3,11 @@
 #ifndef KT_OPTIM_DSP_ROW_OF_SQUARES_H
 #define KT_OPTIM_DSP_ROW_OF_SQUARES_H
 
-#include <stddef.h>
+#include "../four_squares.h"
 
-/* KT_FOURS_OF_SQUARES knows the places. offsets: the offset of inputs in each half; fours: of elements, at least one. */
-typedef struct {
-    const int8_t *x;
-    int32_t offsets, g, fours;
-    float scale, factor, total;
-} kt_fours_of_squares;
-
-typedef char kt_squares_have_their_places[offsetof(kt_fours_of_squares, total) == 24 ? 1 : -1];
-
-/* FACTOR: what multiplies four elements by the factor; "" where it is 1. VMLA rounds the product and then the sum, as VMUL and VADD do. */
 #define KT_FOURS_OF_SQUARES(FACTOR) \
     __asm__("push {r4-r6, lr}\n\t" \
-            "ldm r0, {r1-r4}\n\t" \
-            "vldr s4, [r0, #16]\n\t" \
-            "vldr s5, [r0, #20]\n\t" \
-            "vldr s6, [r0, #24]\n" \
+            KT_TAKE_ROW_OF_SQUARES \
             "1:\n\t" \
             "ldr r5, [r1], #4\n\t" \
             "sxtab16 r6, r2, r5, ror #8\n\t"  /* inputs 1 and 3 */ \
@@ -31,35 +18,21 @@ typedef char kt_squares_have_their_places[offsetof(kt_fours_of_squares, total) =
             "smulbt r6, r3, r6\n\t" \
             "vmov s0, s1, r12, lr\n\t" \
             "vmov s2, s3, r5, r6\n\t" \
-            "vcvt.f32.s32 s0, s0\n\t" \
-            "vcvt.f32.s32 s1, s1\n\t" \
-            "vcvt.f32.s32 s2, s2\n\t" \
-            "vcvt.f32.s32 s3, s3\n\t" \
-            "vmul.f32 s0, s0, s4\n\t" \
-            "vmul.f32 s1, s1, s4\n\t" \
-            "vmul.f32 s2, s2, s4\n\t" \
-            "vmul.f32 s3, s3, s4\n\t" \
-            FACTOR \
-            "vmla.f32 s6, s0, s0\n\t" \
-            "vmla.f32 s6, s1, s1\n\t" \
-            "vmla.f32 s6, s2, s2\n\t" \
+            KT_ADD_FOUR_SQUARES(FACTOR) \
             "subs r4, r4, #1\n\t" \
-            "vmla.f32 s6, s3, s3\n\t" \
             "bne 1b\n\t" \
-            "vstr s6, [r0, #24]\n\t" \
+            KT_GIVE_SUM_OF_SQUARES \
             "pop {r4-r6, pc}\n")
 
-__attribute__((naked, noinline)) static void kt_add_fours_of_squares(kt_fours_of_squares *row)
+/* Adds the squares of a row's elements, in order. offset: of inputs, in each half; count: turns, at least one. */
+__attribute__((naked, noinline)) static void kt_add_fours_of_squares(kt_row_of_squares *row)
 {
     (void)row;
-    KT_FOURS_OF_SQUARES("vmul.f32 s0, s0, s5\n\t"
-                        "vmul.f32 s1, s1, s5\n\t"
-                        "vmul.f32 s2, s2, s5\n\t"
-                        "vmul.f32 s3, s3, s5\n\t");
+    KT_FOURS_OF_SQUARES(KT_TIMES_FACTOR);
 }
 
 /* The same where the factor is 1. */
-__attribute__((naked, noinline)) static void kt_add_fours_of_plain_squares(kt_fours_of_squares *row)
+__attribute__((naked, noinline)) static void kt_add_fours_of_plain_squares(kt_row_of_squares *row)
 {
     (void)row;
     KT_FOURS_OF_SQUARES("");
@@ -69,10 +42,10 @@ __attribute__((naked, noinline)) static void kt_add_fours_of_plain_squares(kt_fo
 static inline float kt_add_row_of_squares(const kt_streamed_params *params, const kt_streamed *s, int32_t row, float total)
 {
     const int32_t offsets = (int32_t)((uint32_t)(uint16_t)s->offset * 0x10001u);
-    kt_fours_of_squares squares = {s->x, offsets, s->g[row], params->columns >> 2, s->scale.value, s->factor.value, total};
-    if (squares.fours > 0 && squares.factor == 1.0f) {
+    kt_row_of_squares squares = {s->x, offsets, s->g[row], params->columns >> 2, s->scale.value, s->factor.value, total};
+    if (squares.count > 0 && squares.factor == 1.0f) {
         kt_add_fours_of_plain_squares(&squares);
-    } else if (squares.fours > 0) {
+    } else if (squares.count > 0) {
         kt_add_fours_of_squares(&squares);
     }
     return kt_add_squares_one_by_one(params, s, row, params->columns & ~3, squares.total);
