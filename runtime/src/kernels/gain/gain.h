@@ -47,6 +47,18 @@ static inline int32_t kt_backward_factor(const kt_gain *gain, int32_t channel)
     return kt_shift_round(kt_gain_factor(gain, channel), KT_GAIN_BITS - KT_BACKWARD_BITS);
 }
 
+/* A bias times 1 / gain in units of 2^-24, rounded half up and saturated. The upper half of 64 bits says whether the result fits into int32. */
+static inline int32_t kt_times_inverse(int32_t bias, int32_t inverse)
+{
+    const int32_t most = INT32_C(1) << (KT_INVERSE_BITS - 1);
+    const int64_t product = (int64_t)bias * inverse + most;
+    const int32_t high = (int32_t)(product >> 32);
+    if ((uint32_t)high + (uint32_t)most < 2 * (uint32_t)most) {
+        return (int32_t)(product >> KT_INVERSE_BITS);
+    }
+    return high < 0 ? INT32_MIN : INT32_MAX;
+}
+
 /* A bias in front of a gain, in units of 2^-23. 2^47 / factor is at most 2^27, and takes three divisions of 32 bits: what is left of one is
  * below 2^24. */
 static inline int32_t kt_bias_before_gain(int32_t bias, int32_t factor)
@@ -59,20 +71,38 @@ static inline int32_t kt_bias_before_gain(int32_t bias, int32_t factor)
     inverse = inverse << STEP | digit;
     left = (left - digit * divisor) << STEP;
     inverse = inverse << STEP | left / divisor;
-    return kt_saturate32(((int64_t)bias * (int32_t)inverse + (INT32_C(1) << (KT_INVERSE_BITS - 1))) >> KT_INVERSE_BITS);
+    return kt_times_inverse(bias, (int32_t)inverse);
 }
 
 /* A multiplier with a gain in units of 2^-23; *shift takes one more where half of it is what fits into int32. */
 static inline int32_t kt_gained_multiplier(int32_t multiplier, int32_t factor, int32_t *shift)
 {
-    const int64_t product = (int64_t)multiplier * factor;
-    const int64_t whole = (product + (INT64_C(1) << (KT_GAIN_BITS - 1))) >> KT_GAIN_BITS;
+    const uint64_t product = (uint64_t)(uint32_t)multiplier * (uint32_t)factor; /* at most 2^55: twice an int32 */
+    const uint32_t whole = (uint32_t)((product + (UINT64_C(1) << (KT_GAIN_BITS - 1))) >> KT_GAIN_BITS);
     if (whole <= INT32_MAX) {
         return (int32_t)whole;
     }
     *shift += 1;
-    return (int32_t)((product + (INT64_C(1) << KT_GAIN_BITS)) >> (KT_GAIN_BITS + 1));
+    return (int32_t)((product + (UINT64_C(1) << KT_GAIN_BITS)) >> (KT_GAIN_BITS + 1));
 }
+
+/* Of `channels` channels: kt_gain_factor, kt_gained_multiplier and kt_bias_before_gain. */
+static inline void kt_gain_each(const kt_gain *gain, int32_t channels, const int32_t *multiplier, const int8_t *shift, const int32_t *bias,
+                                int32_t *multipliers, int8_t *shifts, int32_t *biases)
+{
+    int32_t c;
+    for (c = 0; c < channels; c++) {
+        const int32_t factor = kt_gain_factor(gain, c);
+        int32_t moved = shift[c];
+        multipliers[c] = kt_gained_multiplier(multiplier[c], factor, &moved);
+        shifts[c] = (int8_t)moved;
+        biases[c] = kt_bias_before_gain(bias[c], factor);
+    }
+}
+
+#if KT_MVE
+#include "mve/gained_lanes.h"
+#endif
 
 /* Words of scratch for what `kt_gained_layer` finds, of each channel: two int32 and an int8, in whole words. */
 static inline int32_t kt_gained_words(int32_t channels)
@@ -87,13 +117,13 @@ static inline const int32_t *kt_gained_layer(const int8_t *codes, const int8_t *
     const kt_gain gain = kt_gain_of(codes, exponent);
     int32_t *const biases = scratch + channels;
     int8_t *const shifts = (int8_t *)(biases + channels);
-    int32_t c;
-    for (c = 0; c < channels; c++) {
-        const int32_t factor = kt_gain_factor(&gain, c);
-        int32_t moved = (*shift)[c];
-        scratch[c] = kt_gained_multiplier((*multiplier)[c], factor, &moved);
-        shifts[c] = (int8_t)moved;
-        biases[c] = kt_bias_before_gain(bias[c], factor);
+#if KT_MVE
+    if (channels >= 4) {
+        kt_gain_fours(&gain, channels, *multiplier, *shift, bias, scratch, shifts, biases);
+    } else
+#endif
+    {
+        kt_gain_each(&gain, channels, *multiplier, *shift, bias, scratch, shifts, biases);
     }
     *multiplier = scratch;
     *shift = shifts;

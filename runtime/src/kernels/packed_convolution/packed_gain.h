@@ -24,12 +24,29 @@ typedef struct {
 
 enum { KT_GAINED_WORDS = 1 + KT_EPILOGUE / KT_QUAD }; /* of a channel, below */
 
+#if KT_DSP
+#include "../gain/dsp/gained_starts.h"
+#endif
+
 /* For each four channels what their sums start from, and their epilogues: 16 words each. bias, fold, limit: as `kt_packed_bias`, of a trained
  * bias. Channels beyond the last give anything. */
 static inline void kt_gained_starts(const kt_epilogue_places *epilogues, const int32_t *bias, const int32_t *fold, int32_t limit, const int8_t *gain,
                                     const int8_t *gain_exponent, int32_t channels, int32_t *starts)
 {
     const kt_gain trained = kt_gain_of(gain, gain_exponent);
+#if KT_DSP
+    const kt_gained_walk walk = {
+        gain, bias, fold, starts, epilogues->first, limit, 1 - kt_minimum(trained.exponent, 0), 4 * epilogues->channel, gain + channels,
+        4 * (epilogues->step - KT_QUAD * epilogues->channel),
+    };
+    int32_t *const last = starts + (channels - 1) / KT_QUAD * (KT_QUAD + KT_EPILOGUE);
+    int32_t i;
+    for (i = (channels - 1) % KT_QUAD + 1; i < KT_QUAD; i++) {
+        last[i] = 0;
+        last[KT_QUAD + 3 * i] = last[KT_QUAD + 3 * i + 1] = last[KT_QUAD + 3 * i + 2] = 0;
+    }
+    kt_walk_gained_starts(&walk);
+#else
     const int32_t *quad = epilogues->first;
     int32_t c, i;
     for (c = 0; c < channels; c += KT_QUAD, quad += epilogues->step, starts += KT_QUAD + KT_EPILOGUE) {
@@ -40,6 +57,7 @@ static inline void kt_gained_starts(const kt_epilogue_places *epilogues, const i
             kt_gained_epilogue(quad + i * epilogues->channel, factor, starts + KT_QUAD + 3 * i);
         }
     }
+#endif
 }
 
 #endif
