@@ -4,10 +4,10 @@
 
 #include "../../mve/lanes.h"
 
-/* kt_gain_factor on lanes. VRSHL by a scalar shifts left or right, as the exponent has it; an int8 that it moves 32 places is 0. */
+/* kt_gain_factor on lanes. VRSHL shifts left or right, as the exponent has it, up to 105 places. */
 static inline int32x4_t kt_gain_factors(int32x4_t codes, int32_t exponent)
 {
-    const int32_t one = INT32_C(1) << KT_GAIN_BITS, left = kt_maximum(kt_minimum(exponent, 0) + KT_GAIN_BITS, -32);
+    const int32_t one = INT32_C(1) << KT_GAIN_BITS, left = kt_minimum(exponent, 0) + KT_GAIN_BITS;
     const int32x4_t factor = vaddq_n_s32(vrshlq_n_s32(codes, left), one);
     return vminq_s32(vmaxq_s32(factor, vdupq_n_s32(one / 8)), vdupq_n_s32(2 * one));
 }
