@@ -252,17 +252,17 @@ class Batch:
         return found[len(found) - len(self.image.data) :]
 
     def run(
-        self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macros: Sequence[str] = (), more: Sequence[Path] = ()
+        self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macros: Sequence[str] = (), own: Sequence[Path] = ()
     ) -> bytes:
         """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates.
-        macros: what kt/target.h defines beside what it does for a build of the core. more: sources with kernels of a test's own."""
+        macros: what kt/target.h defines beside what it does for a build of the core. own: sources with kernels of a test's own."""
         made = self._tables(folder)
         b = boards.load(board)
         shared = {SHORT_BLOCKS} if "KT_SMALL" in macros else set[str]()  # of kernels in builds for size
         sources = [
             HERE / "main.c",
             *b.sources,
-            *more,
+            *own,
             *(RUNTIME / v for f in sorted({*self.files, *shared}) for v in resources.with_variants(Path("src") / f)),
         ]
         assert b.linker_script is not None and b.emulator is not None

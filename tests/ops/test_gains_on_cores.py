@@ -79,7 +79,7 @@ def test_gains_have_the_bits_of_their_meaning(board: str, tmp_path: Path) -> Non
         call = [-1 - stream, -1 - bias, -1 - fold, g.limit, -1 - codes, -1 - exponent, g.channels, -1 - starts]
         image.calls.append([1, len(call), *call])
         layers.append((g, scratch, starts, quads))
-    data = batch.run(board, tmp_path, more=[HERE / "gains.c"])
+    data = batch.run(board, tmp_path, own=[HERE / "gains.c"])
     for g, scratch, starts, quads in layers:
         n, at = g.channels, scratch
         for expected in g.layer():

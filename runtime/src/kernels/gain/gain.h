@@ -77,7 +77,7 @@ static inline int32_t kt_bias_before_gain(int32_t bias, int32_t factor)
 /* A multiplier with a gain in units of 2^-23; *shift takes one more where half of it is what fits into int32. */
 static inline int32_t kt_gained_multiplier(int32_t multiplier, int32_t factor, int32_t *shift)
 {
-    const uint64_t product = (uint64_t)(uint32_t)multiplier * (uint32_t)factor; /* at most 2^55: twice an int32 */
+    const uint64_t product = (uint64_t)(uint32_t)multiplier * (uint32_t)factor; /* below 2^55: without its last 23 bits a uint32 */
     const uint32_t whole = (uint32_t)((product + (UINT64_C(1) << (KT_GAIN_BITS - 1))) >> KT_GAIN_BITS);
     if (whole <= INT32_MAX) {
         return (int32_t)whole;

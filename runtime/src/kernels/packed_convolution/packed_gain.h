@@ -25,7 +25,7 @@ typedef struct {
 enum { KT_GAINED_WORDS = 1 + KT_EPILOGUE / KT_QUAD }; /* of a channel, below */
 
 #if KT_DSP
-#include "../gain/dsp/gained_starts.h"
+#include "dsp/gained_starts.h"
 #endif
 
 /* For each four channels what their sums start from, and their epilogues: 16 words each. bias, fold, limit: as `kt_packed_bias`, of a trained

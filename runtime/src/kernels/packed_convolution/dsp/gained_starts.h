@@ -1,7 +1,10 @@
-/* gained_starts.h: what the sums of packed layers start from, and their epilogues, with gains: the bits of ../gain.h by the DSP extension's cores,
- * a channel after the other. */
+/* gained_starts.h: ../packed_gain.h for the DSP extension: what sums start from, and their epilogues, with gains, in assembly, a channel after the
+ * other. */
 #ifndef KT_DSP_GAINED_STARTS_H
 #define KT_DSP_GAINED_STARTS_H
+
+#include "../../../product/dsp/text.h"
+#include "../../gain/gain.h"
 
 /* Of channels [codes, end); places as of `kt_gained_starts`.
  *
@@ -88,9 +91,8 @@ typedef char kt_walk_has_its_places[offsetof(kt_gained_walk, past) == 36 && KT_G
 
 /* r4..r8 codes, bias, fold, starts, epilogue; r9 limit, r10 down, r12 step, lr words of the channel. On the stack: where these four channels end,
  * where all do, past. LSRS and ASRS leave the last bit that they drop in the carry: adding it rounds half up. */
-__attribute__((naked, noinline)) static void kt_walk_gained_starts(const kt_gained_walk *walk)
+KT_NAKED __attribute__((noinline)) static void kt_walk_gained_starts(const kt_gained_walk *walk)
 {
-    (void)walk;
     __asm__("push {r4-r11, lr}\n\t"
             "ldm r0, {r4-r10, r12}\n\t"
             "ldrd r2, r3, [r0, #32]\n\t"
