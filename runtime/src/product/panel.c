@@ -1,5 +1,6 @@
 /* The columns of a panel. Where a window meets the border of the image, or is dilated, what lies outside is put in between. */
 #include "panel.h"
+#include "../kernels/window.h"
 
 enum { ROW_PART = 32 };
 
@@ -140,35 +141,90 @@ static inline int are_columns_inside(const kt_window *window, int32_t left, int3
     return window->dilation[0] == 1 && window->dilation[1] == 1 && left >= 0 && left <= last && left + right >= 0 && left + right <= last;
 }
 
-void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second)
+/* Kernel rows inside the image, of both columns, by their length. Returns the end. */
+static int32_t *fill_inside(int32_t *panel, const int8_t *row, int32_t apart, int32_t rows, int32_t length, int32_t next)
 {
+    const int8_t *const other = row + apart;
+    switch (length) { /* 3 columns of one channel, 4 or 8 of one, 3 of three: first layers, whose rows are short */
+    case 3: return fill_rows(panel, row, other, rows, 3, next);
+    case 4: return fill_rows(panel, row, other, rows, 4, next);
+    case 8: return fill_rows(panel, row, other, rows, 8, next);
+    case 9: return fill_rows(panel, row, other, rows, 9, next);
+    default: return fill_rows(panel, row, other, rows, length, next);
+    }
+}
+
+/* Columns of any two positions. */
+static __attribute__((noinline)) void fill_any(const kt_columns_walk *walk, int32_t *panel, kt_position first, kt_position second)
+{
+    const kt_window *const window = walk->window;
+    const int32_t outside = walk->outside;
     const int32_t channels = window->input[2], rows = window->kernel[0], length = window->kernel[1] * channels, next = window->input[1] * channels;
     const int32_t top = first.y * window->stride[0] - window->pad[0], left = first.x * window->stride[1] - window->pad[1];
     const int32_t down = (second.y - first.y) * window->stride[0], right = (second.x - first.x) * window->stride[1];
-    const int32_t apart = down * next + right * channels;
     const int32_t from = kt_clamp(-top, 0, rows), inside = kt_clamp(window->input[0] - top, from, rows) - from;
-    const int8_t *row;
     if (!are_columns_inside(window, left, right) || (down != 0 && (inside != rows || top + down < 0 || top + down + rows > window->input[0]))) {
-        fill_column(window, outside, panel, x, first);
-        fill_column(window, outside, panel + 1, x, second);
+        fill_column(window, outside, panel, walk->x, first);
+        fill_column(window, outside, panel + 1, walk->x, second);
         return;
     }
-    row = x + (top + from) * next + left * channels;
     if (from > 0) {
         panel = fill_outside_rows(panel, outside, from, length);
     }
-    if (length == 3) { /* 3 columns of one channel, 4 or 8 of one, 3 of three: first layers, whose rows are short */
-        panel = fill_rows(panel, row, row + apart, inside, 3, next);
-    } else if (length == 4) {
-        panel = fill_rows(panel, row, row + apart, inside, 4, next);
-    } else if (length == 8) {
-        panel = fill_rows(panel, row, row + apart, inside, 8, next);
-    } else if (length == 9) {
-        panel = fill_rows(panel, row, row + apart, inside, 9, next);
-    } else {
-        panel = fill_rows(panel, row, row + apart, inside, length, next);
-    }
+    panel = fill_inside(panel, walk->x + (top + from) * next + left * channels, down * next + right * channels, inside, length, next);
     if (from + inside < rows) {
         (void)fill_outside_rows(panel, outside, rows - from - inside, length);
     }
+}
+
+static kt_inner inner_of(const kt_window *window, int axis)
+{
+    const int32_t stride = window->stride[axis], pad = window->pad[axis], last = window->input[axis] - window->kernel[axis] + pad;
+    const int32_t first = pad > 0 ? (pad + stride - 1) / stride : 0, end = last < 0 ? 0 : kt_minimum(last / stride + 1, window->output[axis]);
+    const kt_inner inner = {first, window->dilation[axis] == 1 ? kt_maximum(end - first, 0) : 0};
+    return inner;
+}
+
+void kt_begin_columns(kt_columns_walk *walk, const kt_window *window, int32_t outside, const int8_t *x, int32_t direction)
+{
+    walk->window = window;
+    walk->x = x;
+    walk->outside = outside;
+    walk->direction = direction;
+    walk->at.y = kt_first(direction, window->output[0]);
+    walk->at.x = kt_first(direction, window->output[1]);
+    walk->inner[0] = inner_of(window, 0);
+    walk->inner[1] = inner_of(window, 1);
+}
+
+static inline int is_inner(const kt_inner *inner, int32_t at)
+{
+    return kt_within(at - inner->first, inner->count);
+}
+
+/* The next one of a walk over [height][width]. */
+static void move_on(kt_columns_walk *walk)
+{
+    walk->at.x += walk->direction;
+    if (!kt_within(walk->at.x, walk->window->output[1])) {
+        walk->at.x = kt_first(walk->direction, walk->window->output[1]);
+        walk->at.y += walk->direction;
+    }
+}
+
+void kt_fill_columns(kt_columns_walk *walk, int32_t *panel, int32_t left)
+{
+    const kt_window *const window = walk->window;
+    const kt_position first = walk->at;
+    if (left > 1 && is_inner(&walk->inner[0], first.y) && is_inner(&walk->inner[1], first.x) && is_inner(&walk->inner[1], first.x + walk->direction)) {
+        const int32_t channels = window->input[2], next = window->input[1] * channels;
+        const int32_t top = first.y * window->stride[0] - window->pad[0], column = first.x * window->stride[1] - window->pad[1];
+        (void)fill_inside(panel, walk->x + top * next + column * channels, walk->direction * window->stride[1] * channels, window->kernel[0],
+                          window->kernel[1] * channels, next);
+        walk->at.x += walk->direction;
+    } else {
+        move_on(walk);
+        fill_any(walk, panel, first, left > 1 ? walk->at : first);
+    }
+    move_on(walk);
 }

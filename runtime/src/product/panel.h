@@ -83,7 +83,23 @@ typedef struct {
     int32_t y, x;
 } kt_position;
 
-/* Both columns of a panel: what lies under the window at two positions, which may be one. */
-void kt_fill_columns(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, kt_position first, kt_position second);
+/* Results along an axis whose windows lie inside of the image: so many, from the first on. */
+typedef struct {
+    int32_t first, count;
+} kt_inner;
+
+/* A walk over all results of a window, forwards or backwards, two at a time. at: the next one. */
+typedef struct {
+    const kt_window *window;
+    const int8_t *x;
+    int32_t outside, direction;
+    kt_position at;
+    kt_inner inner[2];
+} kt_columns_walk;
+
+void kt_begin_columns(kt_columns_walk *walk, const kt_window *window, int32_t outside, const int8_t *x, int32_t direction);
+
+/* Both columns of a panel: what lies under the window at the next two positions, or where one is left at that one twice. Moves on by both. */
+void kt_fill_columns(kt_columns_walk *walk, int32_t *panel, int32_t left);
 
 #endif

@@ -80,26 +80,6 @@ KT_INLINE void kt_packed_row(const kt_packed_conv2d_params *params, const int8_t
     }
 }
 
-/* The next one of a walk over [height][width], forwards or backwards. */
-KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_position *at)
-{
-    at->x += direction;
-    if (!kt_within(at->x, window->output[KT_X])) {
-        at->x = kt_first(direction, window->output[KT_X]);
-        at->y += direction;
-    }
-}
-
-/* The columns of two positions, or where there is no second one that of the first twice; moves on by both. */
-static inline void kt_fill_two(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, int32_t direction,
-                           int32_t left, kt_position *at)
-{
-    const kt_position first = *at;
-    kt_next_position(window, direction, at);
-    kt_fill_columns(window, outside, panel, x, first, left > 1 ? *at : first);
-    kt_next_position(window, direction, at);
-}
-
 KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                                   void *scratch, kt_product_kernel *product)
 {
@@ -113,15 +93,16 @@ KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t 
     const int32_t *const start = kt_start_of(params, bias, panel + 2 * params->pairs);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
     const int32_t first = direction > 0 ? 0 : left - 1;
-    kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
+    kt_columns_walk walk;
     const int8_t *run = x + first * depth;
     y += first * channels;
+    kt_begin_columns(&walk, window, params->outside, x, direction);
     for (; left > 0; left -= 2, y += 2 * step) {
         if (is_pointwise) { /* of the last position alone the other column is the same */
             kt_fill_runs(panel, run, left > 1 ? run + next : run, depth);
             run += 2 * next;
         } else {
-            kt_fill_two(window, params->outside, panel, x, direction, left, &at);
+            kt_fill_columns(&walk, panel, left);
         }
         kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
     }

@@ -38,10 +38,11 @@ static void walk(started_layer *layer, const int8_t *x, int32_t *panel, int8_t *
     const int32_t direction = kt_direction(x, y), depth = window->input[KT_CHANNELS], pointwise = kt_is_pointwise(window);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
     int32_t position = kt_first(direction, left);
-    kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
+    kt_columns_walk columns;
+    kt_begin_columns(&columns, window, params->outside, x, direction);
     for (; left > 0; left -= 2, position += 2 * direction) {
         if (!pointwise) {
-            kt_fill_two(window, params->outside, panel, x, direction, left, &at);
+            kt_fill_columns(&columns, panel, left);
         } else {
             const int8_t *const run = x + position * depth;
             kt_fill_runs(panel, run, left > 1 ? run + direction * depth : run, depth); /* of the last position alone both are the same */

@@ -34,10 +34,11 @@ KT_INLINE void kt_packed_trained_walk(const kt_trained_sums *trained, const int8
     const kt_window *const window = &trained->params->window;
     const int32_t direction = kt_direction(x, y);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
-    kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
-    int32_t position = at.y * window->output[KT_X] + at.x;
+    int32_t position = kt_first(direction, left);
+    kt_columns_walk columns;
+    kt_begin_columns(&columns, window, trained->params->outside, x, direction);
     for (; left > 0; left -= 2, position += 2 * direction) {
-        kt_fill_two(window, trained->params->outside, panel, x, direction, left, &at);
+        kt_fill_columns(&columns, panel, left);
         kt_finish_panel(trained, panel, position, left > 1, position + direction, y, product, finish);
     }
 }
