@@ -134,13 +134,6 @@ KT_INLINE int32_t *fill_rows(int32_t *word, const int8_t *x, const int8_t *other
     return word;
 }
 
-/* Whether the columns of two windows, the second `right` behind the first, lie inside of the image, and no taps are apart. */
-static inline int are_columns_inside(const kt_window *window, int32_t left, int32_t right)
-{
-    const int32_t last = window->input[1] - window->kernel[1];
-    return window->dilation[0] == 1 && window->dilation[1] == 1 && left >= 0 && left <= last && left + right >= 0 && left + right <= last;
-}
-
 /* Kernel rows inside the image, of both columns, by their length. Returns the end. */
 static int32_t *fill_inside(int32_t *panel, const int8_t *row, int32_t apart, int32_t rows, int32_t length, int32_t next)
 {
@@ -154,55 +147,21 @@ static int32_t *fill_inside(int32_t *panel, const int8_t *row, int32_t apart, in
     }
 }
 
-/* Columns of any two positions. */
-static __attribute__((noinline)) void fill_any(const kt_columns_walk *walk, int32_t *panel, kt_position first, kt_position second)
-{
-    const kt_window *const window = walk->window;
-    const int32_t outside = walk->outside;
-    const int32_t channels = window->input[2], rows = window->kernel[0], length = window->kernel[1] * channels, next = window->input[1] * channels;
-    const int32_t top = first.y * window->stride[0] - window->pad[0], left = first.x * window->stride[1] - window->pad[1];
-    const int32_t down = (second.y - first.y) * window->stride[0], right = (second.x - first.x) * window->stride[1];
-    const int32_t from = kt_clamp(-top, 0, rows), inside = kt_clamp(window->input[0] - top, from, rows) - from;
-    if (!are_columns_inside(window, left, right) || (down != 0 && (inside != rows || top + down < 0 || top + down + rows > window->input[0]))) {
-        fill_column(window, outside, panel, walk->x, first);
-        fill_column(window, outside, panel + 1, walk->x, second);
-        return;
-    }
-    if (from > 0) {
-        panel = fill_outside_rows(panel, outside, from, length);
-    }
-    panel = fill_inside(panel, walk->x + (top + from) * next + left * channels, down * next + right * channels, inside, length, next);
-    if (from + inside < rows) {
-        (void)fill_outside_rows(panel, outside, rows - from - inside, length);
-    }
-}
-
-static kt_inner inner_of(const kt_window *window, int axis)
-{
-    const int32_t stride = window->stride[axis], pad = window->pad[axis], last = window->input[axis] - window->kernel[axis] + pad;
-    const int32_t first = pad > 0 ? (pad + stride - 1) / stride : 0, end = last < 0 ? 0 : kt_minimum(last / stride + 1, window->output[axis]);
-    const kt_inner inner = {first, window->dilation[axis] == 1 ? kt_maximum(end - first, 0) : 0};
-    return inner;
-}
-
 void kt_begin_columns(kt_columns_walk *walk, const kt_window *window, int32_t outside, const int8_t *x, int32_t direction)
 {
+    const int32_t stride = window->stride[1], pad = window->pad[1], last = window->input[1] - window->kernel[1] + pad;
+    const int dense = window->dilation[0] == 1 && window->dilation[1] == 1; /* taps that are apart are filled one by one */
     walk->window = window;
     walk->x = x;
     walk->outside = outside;
     walk->direction = direction;
     walk->at.y = kt_first(direction, window->output[0]);
     walk->at.x = kt_first(direction, window->output[1]);
-    walk->inner[0] = inner_of(window, 0);
-    walk->inner[1] = inner_of(window, 1);
+    walk->inner = pad > 0 ? (pad + stride - 1) / stride : 0;
+    walk->inner_count = dense && last >= 0 ? kt_minimum(last / stride + 1, window->output[1]) - walk->inner : 0;
 }
 
-static inline int is_inner(const kt_inner *inner, int32_t at)
-{
-    return kt_within(at - inner->first, inner->count);
-}
-
-/* The next one of a walk over [height][width]. */
+/* To the next one of [height][width]. */
 static void move_on(kt_columns_walk *walk)
 {
     walk->at.x += walk->direction;
@@ -212,19 +171,33 @@ static void move_on(kt_columns_walk *walk)
     }
 }
 
-void kt_fill_columns(kt_columns_walk *walk, int32_t *panel, int32_t left)
+/* Both columns at once, of the next two positions of a row whose windows meet neither border on the left and right. */
+static void fill_inner(const kt_columns_walk *walk, int32_t *panel)
 {
     const kt_window *const window = walk->window;
-    const kt_position first = walk->at;
-    if (left > 1 && is_inner(&walk->inner[0], first.y) && is_inner(&walk->inner[1], first.x) && is_inner(&walk->inner[1], first.x + walk->direction)) {
-        const int32_t channels = window->input[2], next = window->input[1] * channels;
-        const int32_t top = first.y * window->stride[0] - window->pad[0], column = first.x * window->stride[1] - window->pad[1];
-        (void)fill_inside(panel, walk->x + top * next + column * channels, walk->direction * window->stride[1] * channels, window->kernel[0],
-                          window->kernel[1] * channels, next);
+    const int32_t channels = window->input[2], rows = window->kernel[0], length = window->kernel[1] * channels, next = window->input[1] * channels;
+    const int32_t top = walk->at.y * window->stride[0] - window->pad[0], left = walk->at.x * window->stride[1] - window->pad[1];
+    const int32_t from = kt_clamp(-top, 0, rows), inside = kt_clamp(window->input[0] - top, from, rows) - from;
+    if (from > 0) {
+        panel = fill_outside_rows(panel, walk->outside, from, length);
+    }
+    panel = fill_inside(panel, walk->x + (top + from) * next + left * channels, walk->direction * window->stride[1] * channels, inside, length, next);
+    if (from + inside < rows) {
+        (void)fill_outside_rows(panel, walk->outside, rows - from - inside, length);
+    }
+}
+
+void kt_fill_columns(kt_columns_walk *walk, int32_t *panel, int32_t left)
+{
+    const int32_t at = walk->at.x - walk->inner;
+    if (kt_within(at, walk->inner_count) && kt_within(at + walk->direction, walk->inner_count)) { /* so the first is not the last of its row */
+        fill_inner(walk, panel);
         walk->at.x += walk->direction;
     } else {
+        const kt_position first = walk->at;
+        fill_column(walk->window, walk->outside, panel, walk->x, first);
         move_on(walk);
-        fill_any(walk, panel, first, left > 1 ? walk->at : first);
+        fill_column(walk->window, walk->outside, panel + 1, walk->x, left > 1 ? walk->at : first);
     }
     move_on(walk);
 }

@@ -83,20 +83,17 @@ typedef struct {
     int32_t y, x;
 } kt_position;
 
-/* Results along an axis whose windows lie inside of the image: so many, from the first on. */
-typedef struct {
-    int32_t first, count;
-} kt_inner;
-
-/* A walk over all results of a window, forwards or backwards, two at a time. at: the next one. */
+/* A walk over all results of a window, forwards or backwards, two at a time. at: the next one; inner, inner_count: results of a row whose windows meet
+ * neither the left nor the right border, from the first on. */
 typedef struct {
     const kt_window *window;
     const int8_t *x;
     int32_t outside, direction;
     kt_position at;
-    kt_inner inner[2];
+    int32_t inner, inner_count;
 } kt_columns_walk;
 
+/* outside: the value of what lies outside of the image; x [height][width][channels]; direction: 1 from the first result on, -1 from the last. */
 void kt_begin_columns(kt_columns_walk *walk, const kt_window *window, int32_t outside, const int8_t *x, int32_t direction);
 
 /* Both columns of a panel: what lies under the window at the next two positions, or where one is left at that one twice. Moves on by both. */
