@@ -80,10 +80,8 @@ static inline void kt_finish_any(const kt_finish *finish, int32_t first, int32_t
                      : [count] "r"(count), [offset] "r"(limits.offset), [low] "w"(limits.low), [high] "w"(limits.high) \
                      : "lr", "q0", "q1", "q3", "memory")
 
-/* Sums of two positions in q0 and q2, to which q1 is added, to their results. */
+/* Sums of two positions in q0 and q2, with their bias, to their results. */
 #define KT_FINISH_Q0_Q2(TIES) \
-                     "vqadd.s32 q0, q0, q1\n\t" \
-                     "vqadd.s32 q2, q2, q1\n\t" \
                      "vldrw.32 q1, [%[multiplier]], #16\n\t" \
                      "vqrdmulh.s32 q0, q0, q1\n\t" \
                      "vqrdmulh.s32 q2, q2, q1\n\t" \
@@ -107,6 +105,8 @@ static inline void kt_finish_any(const kt_finish *finish, int32_t first, int32_t
                      "vldrw.32 q1, [%[bias]], #16\n\t" \
                      "vldrw.32 q0, [%[sums0]], #16\n\t" \
                      "vldrw.32 q2, [%[sums1]], #16\n\t" \
+                     "vqadd.s32 q0, q0, q1\n\t" \
+                     "vqadd.s32 q2, q2, q1\n\t" \
                      KT_FINISH_Q0_Q2(TIES) \
                      "letp lr, 1b\n" \
                      "2:\n" \
@@ -121,14 +121,13 @@ static inline void kt_finish_any(const kt_finish *finish, int32_t first, int32_t
                      "1:\n\t" \
                      "vldrw.u32 q0, [%q[at], #32]!\n\t" \
                      "vldrw.u32 q2, [%q[at], #4]\n\t" \
-                     "vldrw.32 q1, [%[initial]], #16\n\t" \
+                     "vldrw.32 q1, [%[start]], #16\n\t" \
                      "vadd.i32 q0, q0, q1\n\t" \
                      "vadd.i32 q2, q2, q1\n\t" \
-                     "vldrw.32 q1, [%[bias]], #16\n\t" \
                      KT_FINISH_Q0_Q2(TIES) \
                      "letp lr, 1b\n" \
                      "2:\n" \
-                     : [at] "+w"(at), [initial] "+r"(initial), [bias] "+r"(bias), [multiplier] "+r"(multiplier), [shift] "+l"(shift), \
+                     : [at] "+w"(at), [start] "+r"(start), [multiplier] "+r"(multiplier), [shift] "+l"(shift), \
                        [y0] "+l"(y0), [y1] "+l"(y1) \
                      : [count] "r"(count), [offset] "r"(limits.offset), [low] "w"(limits.low), [high] "w"(limits.high) \
                      : "lr", "q0", "q1", "q2", "q3", "memory")
@@ -167,17 +166,28 @@ static inline void kt_finish_two(const kt_finish *finish, int32_t first, int32_t
     }
 }
 
-/* Tables of the channels at hand and the range, which many positions share. */
+/* Tables of the channels at hand and the range, which many positions share. start: initial + bias, or NULL where the bias can saturate
+ * the total. */
 typedef struct {
-    const int32_t *initial, *bias, *multiplier;
+    const int32_t *initial, *bias, *multiplier, *start;
     const int8_t *shift;
     kt_lanes_clamp limits;
 } kt_finish_tables;
 
-/* initial: what the sums start from. */
-static inline kt_finish_tables kt_finish_tables_of(const kt_finish *finish, int32_t first, const int32_t *initial)
+/* initial: what the sums start from; with their products they stay below 2^30. start: room for `count` sums, a multiple of four. */
+static inline kt_finish_tables kt_finish_tables_of(const kt_finish *finish, int32_t first, int32_t count, const int32_t *initial,
+                                                   int32_t *start)
 {
     kt_finish_tables tables;
+    uint32_t most = 0;
+    int32_t c;
+    for (c = 0; c < count; c += 4) {
+        const mve_pred16_t rest = vctp32q((uint32_t)(count - c));
+        const int32x4_t bias = vldrwq_z_s32(finish->bias + first + c, rest);
+        most = vmaxavq_s32(most, bias);
+        vstrwq_s32(start + c, vaddq_s32(vldrwq_z_s32(initial + c, rest), bias));
+    }
+    tables.start = most <= 1u << 30 ? start : NULL;
     tables.initial = initial;
     tables.bias = finish->bias + first;
     tables.multiplier = finish->multiplier + first;
@@ -211,7 +221,7 @@ static inline void kt_finish_pairs(const kt_finish_tables *tables, kt_shift_kind
                                    const int32_t (*sums)[2], int8_t *y0, int8_t *y1)
 {
     const kt_lanes_clamp limits = tables->limits;
-    const int32_t *initial = tables->initial, *bias = tables->bias, *multiplier = tables->multiplier;
+    const int32_t *start = tables->start, *multiplier = tables->multiplier;
     const int8_t *shift = tables->shift;
     uint32x4_t at = vaddq_n_u32(vidupq_n_u32(0, 8), (uint32_t)(uintptr_t)sums - 32);
     if (kind == KT_RECTIFIED) {

@@ -14,10 +14,11 @@
 #include "../../window.h"
 #include "../../mve/dot.h"
 #include "../../mve/finish.h"
+#include "panels.h"
 
 enum {
-    KT_LANES = 16,
     KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
+    KT_MOST_WAITING = 16,  /* positions whose windows are found together */
     KT_CHUNK = 64,         /* channels whose sums are kept */
     KT_HELD = 512,         /* channels of a position whose results may wait */
     KT_SAFE_SUM = 32768    /* values under a window whose sum is below 2^30: 255 * 128 each */
@@ -33,12 +34,20 @@ typedef struct {
     int whole;                 /* what is trained reads all values under a window at once */
 } kt_conv2d_layer;
 
-/* One or two positions: the values under their windows, their results and their numbers. */
+/* Positions: the values under their windows, their results and their numbers. */
 typedef struct {
     int32_t count;
-    const int8_t *x[2];
-    int8_t *y[2];
-    int32_t number[2];
+    const int8_t *x[KT_MOST_WAITING];
+    int8_t *y[KT_MOST_WAITING];
+    int32_t number[KT_MOST_WAITING];
+} kt_conv2d_waiting;
+
+/* One or two of them. */
+typedef struct {
+    int32_t count;
+    const int8_t *const *x;
+    int8_t *const *y;
+    const int32_t *number;
 } kt_conv2d_positions;
 
 /* Adds to the sums of `count` channels from the first on, of each position KT_CHUNK sums. */
@@ -65,93 +74,6 @@ static inline int kt_windows_are_pieces(const kt_window *window)
     return 1;
 }
 
-/* `rows` rows of up to 16 values, to_step and from_step apart. */
-static inline void kt_copy_short_rows(int8_t *to, int32_t to_step, const int8_t *from, int32_t from_step, int32_t rows, int32_t length)
-{
-    __asm__ volatile("vctp.8 %[length]\n\t"
-                     "wls lr, %[rows], 2f\n"
-                     "1:\n\t"
-                     "vpstt\n\t"
-                     "vldrbt.8 q0, [%[from]]\n\t"
-                     "vstrbt.8 q0, [%[to]]\n\t"
-                     "add %[from], %[from], %[from_step]\n\t"
-                     "add %[to], %[to], %[to_step]\n\t"
-                     "le lr, 1b\n"
-                     "2:\n"
-                     : [from] "+r"(from), [to] "+r"(to)
-                     : [rows] "r"(rows), [length] "r"(length), [from_step] "r"(from_step), [to_step] "r"(to_step)
-                     : "lr", "q0", "memory");
-}
-
-/* Rows of a patch into a panel, whose rows are row_w apart. */
-static inline void kt_copy_patch(const kt_patch *patch, const int8_t *x, int8_t *panel)
-{
-    const int8_t *from = x + patch->x;
-    int8_t *to = panel + patch->w;
-    int32_t row, span;
-    if (patch->spans == 1 && patch->length <= KT_LANES) {
-        kt_copy_short_rows(to, patch->row_w, from, patch->row_x, patch->rows, patch->length);
-        return;
-    }
-    for (row = patch->rows; row > 0; row--) {
-        for (span = 0; span < patch->spans; span++) {
-            kt_copy_lanes(to + span * patch->span_w, from + span * patch->span_x, patch->length);
-        }
-        from += patch->row_x;
-        to += patch->row_w;
-    }
-}
-
-/* What the windows of one row of results have in common. */
-typedef struct {
-    kt_taps taps;            /* inside the image, along the height */
-    const int8_t *from;      /* the first of them, at column 0 of the image */
-    int32_t last;            /* column where the last window starts that lies inside; -1: none does, or taps are apart */
-    int32_t length, step;    /* values of a kernel row, and from row to row of the image */
-} kt_panel_row;
-
-static inline kt_panel_row kt_panel_row_at(const kt_window *window, const int8_t *x, int32_t oy)
-{
-    const int32_t depth = window->input[KT_CHANNELS];
-    const int32_t line = window->input[KT_X] * depth;
-    kt_panel_row row;
-    row.taps = kt_taps_at(window, KT_Y, oy);
-    row.from = x + row.taps.index * line;
-    row.last = window->input[KT_X] - window->kernel[KT_X];
-    if (row.taps.count != window->kernel[KT_Y] || window->dilation[KT_X] != 1 || row.last < 0) {
-        row.last = -1;
-    }
-    row.length = window->kernel[KT_X] * depth;
-    row.step = window->dilation[KT_Y] * line;
-    return row;
-}
-
-/* The values under the window at column ox, in the order of the weights, with `outside` in the border. */
-static inline void kt_fill_panel(const kt_window *window, int32_t outside, const kt_panel_row *row, int32_t ox, const int8_t *x,
-                                 int32_t size, int8_t *panel)
-{
-    const int32_t start = ox * window->stride[KT_X] - window->pad[KT_X];
-    if (start >= 0 && start <= row->last) {
-        const int8_t *from = row->from + start * window->input[KT_CHANNELS];
-        const int32_t length = row->length;
-        const int32_t step = row->step;
-        int32_t n;
-        if (length <= KT_LANES) {
-            kt_copy_short_rows(panel, length, from, step, row->taps.count, length);
-            return;
-        }
-        for (n = row->taps.count; n > 0; n--) {
-            kt_copy_lanes(panel, from, length);
-            panel += length;
-            from += step;
-        }
-    } else {
-        const kt_patch patch = kt_patch_of(window, row->taps, kt_taps_at(window, KT_X, ox));
-        kt_fill_lanes(panel, outside, size);
-        kt_copy_patch(&patch, x, panel);
-    }
-}
-
 /* input_offset * sum of the weights of `count` channels from w on. */
 static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count, int32_t offset, int32_t *initial)
 {
@@ -161,17 +83,22 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     }
 }
 
-/* q0, q1, q4 and q2, q3, q5: the 33 to 48 values at each of two positions whose addresses lie at x; rest: how many are beyond 32. */
+/* q0, q1, q4 and q2, q3, q5: the 33 to 48 values at each of two positions whose addresses lie at x. The last 16 values are q4 and q5,
+ * where those that q1 and q3 hold are 0: a channel's last 16 weights are then read as they lie, however many are meant.
+ * last: size - 16; twice: values in two vectors, 48 - size. */
 #define KT_HOLD_THREE_VECTORS \
-    "vctp.8 %[rest]\n\t" \
+    "vctp.8 %[twice]\n\t" \
     "ldrd %[a], %[b], [%[x]]\n\t" \
+    "vpnot\n\t" \
     "vldrb.8 q0, [%[a]]\n\t" \
     "vldrb.8 q1, [%[a], #16]\n\t" \
     "vldrb.8 q2, [%[b]]\n\t" \
     "vldrb.8 q3, [%[b], #16]\n\t" \
+    "add %[a], %[a], %[last]\n\t" \
+    "add %[b], %[b], %[last]\n\t" \
     "vpstt\n\t" \
-    "vldrbt.8 q4, [%[a], #32]\n\t" \
-    "vldrbt.8 q5, [%[b], #32]\n\t"
+    "vldrbt.8 q4, [%[a]]\n\t" \
+    "vldrbt.8 q5, [%[b]]\n\t"
 
 /* Sums of 33 to 48 products of `count` channels at two positions, whose values stay in registers. Of layers with
  * something trained: others have conv2d_short.h. */
@@ -188,9 +115,8 @@ static __attribute__((noinline, unused)) void kt_dot_held(const int8_t *const *x
                      "vldrb.8 q7, [%[w], #16]\n\t"
                      "vmladava.s8 %[a], q0, q6\n\t"
                      "vmladava.s8 %[b], q2, q6\n\t"
-                     "vpst\n\t"
-                     "vldrbt.8 q6, [%[w], #32]\n\t"
                      "add %[w], %[w], %[size]\n\t"
+                     "vldrb.8 q6, [%[w], #-16]\n\t"
                      "vmladava.s8 %[a], q1, q7\n\t"
                      "vmladava.s8 %[b], q3, q7\n\t"
                      "vmladava.s8 %[a], q4, q6\n\t"
@@ -200,7 +126,7 @@ static __attribute__((noinline, unused)) void kt_dot_held(const int8_t *const *x
                      "le lr, 1b\n"
                      "2:\n"
                      : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [sums] "+r"(sums), [initial] "+r"(initial)
-                     : [x] "r"(x), [size] "r"(size), [rest] "r"(size - 2 * KT_LANES), [count] "r"(count)
+                     : [x] "r"(x), [size] "r"(size), [last] "r"(size - KT_LANES), [twice] "r"(3 * KT_LANES - size), [count] "r"(count)
                      : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory");
 }
 
@@ -287,89 +213,122 @@ static inline void kt_sums_of_parts(const kt_conv2d_layer *layer, const kt_conv2
     }
 }
 
-/* All channels of one or two positions. addend: NULL for a frozen layer; patches: NULL where all of the windows is there. */
-static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, kt_addend_lanes *addend,
+/* Channels of one or two positions from the first on. initial: what their sums start from; addend: NULL for a frozen layer; patches: NULL
+ * where all of the windows is there. */
+static inline void kt_conv2d_channels(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, int32_t first, int32_t count,
+                                      const int32_t *initial, kt_addend_lanes *addend, const kt_patch *patches, const int8_t *x)
+{
+    const int8_t *w = layer->params->weights + first * layer->size;
+    int32_t sums[2][KT_CHUNK];
+    kt_finish_positions results;
+    results.sums = sums[0];
+    results.distance = KT_CHUNK;
+    results.y0 = at->y[0] + first;
+    results.y1 = at->y[1] + first;
+    if (patches != NULL) {
+        kt_sums_of_parts(layer, at, patches, x, w, count, initial, sums);
+    } else if (addend != NULL && at->count == 2 && layer->size > 2 * KT_LANES && layer->size <= 3 * KT_LANES) {
+        kt_dot_held(at->x, w, layer->size, count, initial, sums[0]);
+    } else {
+        kt_sums_at(at, w, layer->size, count, initial, sums);
+    }
+    if (addend != NULL) {
+        addend(layer, at, first, count, sums);
+    }
+    if (at->count == 2) {
+        kt_finish_two(&layer->finish, first, count, results);
+    } else {
+        kt_finish_one(&layer->finish, first, count, results);
+    }
+}
+
+/* All channels of the positions that wait. */
+static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_waiting *waiting, kt_addend_lanes *addend,
                                      const kt_patch *patches, const int8_t *x)
 {
     const kt_conv2d_params *params = layer->params;
     const int32_t channels = params->window.output[KT_CHANNELS];
-    int32_t sums[2][KT_CHUNK];
     int32_t own[KT_CHUNK];
-    int32_t first;
+    int32_t first, i;
     for (first = 0; first < channels; first += KT_CHUNK) {
         const int32_t count = kt_minimum(channels - first, KT_CHUNK);
-        const int8_t *w = params->weights + first * layer->size;
         const int32_t *initial = layer->initial + first;
-        kt_finish_positions results;
         if (layer->initial == NULL) {
-            kt_initial_sums(w, layer->size, count, params->input_offset, own);
+            kt_initial_sums(params->weights + first * layer->size, layer->size, count, params->input_offset, own);
             initial = own;
         }
-        results.sums = sums[0];
-        results.distance = KT_CHUNK;
-        results.y0 = at->y[0] + first;
-        results.y1 = at->y[1] + first;
-        if (patches != NULL) {
-            kt_sums_of_parts(layer, at, patches, x, w, count, initial, sums);
-        } else if (addend != NULL && at->count == 2 && layer->size > 2 * KT_LANES && layer->size <= 3 * KT_LANES) {
-            kt_dot_held(at->x, w, layer->size, count, initial, sums[0]);
-        } else {
-            kt_sums_at(at, w, layer->size, count, initial, sums);
-        }
-        if (addend != NULL) {
-            addend(layer, at, first, count, sums);
-        }
-        if (at->count == 2) {
-            kt_finish_two(&layer->finish, first, count, results);
-        } else {
-            kt_finish_one(&layer->finish, first, count, results);
+        for (i = 0; i < waiting->count; i += 2) {
+            const kt_conv2d_positions at = {
+                kt_minimum(waiting->count - i, 2), waiting->x + i, waiting->y + i, waiting->number + i,
+            };
+            kt_conv2d_channels(layer, &at, first, count, initial, addend, patches, x);
         }
     }
 }
 
 /* How a layer is walked. */
 typedef struct {
-    int32_t at_once;    /* positions, 1 or 2 */
-    int copied;         /* windows are copied to panels */
+    int8_t *panel;      /* where windows are copied to; NULL: they are read where they lie */
+    int32_t distance;   /* from panel to panel */
+    int32_t most;       /* positions whose windows are found before the first is computed, up to KT_MOST_WAITING */
 } kt_conv2d_plan;
 
-static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
-                                        kt_addend_lanes *addend)
+/* What computes positions that wait; it may change them. */
+typedef void kt_conv2d_of_waiting(const kt_conv2d_layer *layer, kt_conv2d_waiting *waiting, kt_addend_lanes *addend);
+
+/* `taken` more positions of the row `oy` wait, from ox on. */
+static inline void kt_conv2d_await(const kt_window *window, const int8_t *x, int8_t *y, kt_conv2d_plan plan, int32_t oy, int32_t ox,
+                                   int32_t direction, int32_t taken, kt_conv2d_waiting *waiting)
 {
-    const kt_conv2d_params *params = layer->params;
-    const kt_window *window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t depth = window->input[KT_CHANNELS];
-    const int32_t height = window->output[KT_Y];
-    const int32_t width = window->output[KT_X];
+    const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
+    const int32_t along = window->stride[KT_X] * depth;
+    const int32_t first = (oy * window->stride[KT_Y] - window->pad[KT_Y]) * window->input[KT_X] - window->pad[KT_X];
+    const int32_t from_step = plan.panel == NULL ? direction * along : plan.distance;
+    const int8_t *from = plan.panel == NULL ? x + first * depth + ox * along : plan.panel + waiting->count * plan.distance;
+    int32_t number = oy * window->output[KT_X] + ox;
+    int8_t *to = y + number * channels;
+    for (; taken > 0; taken--, number += direction, from += from_step, to += direction * channels) {
+        waiting->x[waiting->count] = from;
+        waiting->y[waiting->count] = to;
+        waiting->number[waiting->count++] = number;
+    }
+}
+
+/* Windows are found several at a time, also from row to row, and before results are written: nothing is read that was overwritten. */
+static inline void kt_conv2d_walk_windows(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
+                                          kt_conv2d_of_waiting *compute, kt_addend_lanes *addend)
+{
+    const kt_window *window = &layer->params->window;
+    const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    int8_t panel[2 * KT_PANEL_VALUES];
-    kt_conv2d_positions at;
+    const kt_panels panels = kt_panels_of(window, x, -layer->params->input_offset, plan.distance);
+    kt_conv2d_waiting waiting;
     int32_t oy, ox;
-    at.count = 0;
-    at.x[1] = panel;
-    at.y[1] = y;
+    waiting.count = 0;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
-        const kt_panel_row row = kt_panel_row_at(window, x, oy);
-        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
-            at.number[at.count] = oy * width + ox;
-            at.y[at.count] = y + (oy * width + ox) * channels;
-            at.x[at.count] = panel + at.count * KT_PANEL_VALUES;
-            if (plan.copied) {
-                kt_fill_panel(window, -params->input_offset, &row, ox, x, layer->size, panel + at.count * KT_PANEL_VALUES);
-            } else {
-                const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
-                at.x[at.count] = row.from + ix * depth;
+        int32_t left = width;
+        while (left > 0) {
+            const int32_t taken = kt_minimum(left, plan.most - waiting.count);
+            ox = direction > 0 ? width - left : left - 1;
+            if (plan.panel != NULL) {
+                kt_fill_panels(&panels, oy, ox, direction, taken, plan.panel + waiting.count * plan.distance);
             }
-            if (++at.count == plan.at_once) {
-                kt_conv2d_compute(layer, &at, addend, NULL, NULL);
-                at.count = 0;
+            kt_conv2d_await(window, x, y, plan, oy, ox, direction, taken, &waiting);
+            if (waiting.count == plan.most) {
+                compute(layer, &waiting, addend);
+                waiting.count = 0;
             }
+            left -= taken;
         }
     }
-    if (at.count != 0) {
-        kt_conv2d_compute(layer, &at, addend, NULL, NULL);
+    if (waiting.count != 0) {
+        compute(layer, &waiting, addend);
     }
+}
+
+static inline void kt_conv2d_compute_waiting(const kt_conv2d_layer *layer, kt_conv2d_waiting *waiting, kt_addend_lanes *addend)
+{
+    kt_conv2d_compute(layer, waiting, addend, NULL, NULL);
 }
 
 /* The walk of windows that are copied in parts. apart: nothing of the image is overwritten; otherwise results of up to KT_HELD channels
@@ -384,20 +343,20 @@ static inline void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8
     int8_t panel[2 * KT_PANEL_VALUES];
     int8_t held[2 * KT_HELD];
     kt_patch patches[2];
-    kt_conv2d_positions at;
+    kt_conv2d_waiting waiting;
     int32_t i, left;
-    for (left = positions; left > 0; left -= at.count) {
-        at.count = kt_minimum(left, 2);
-        for (i = 0; i < at.count; i++) {
+    for (left = positions; left > 0; left -= waiting.count) {
+        waiting.count = kt_minimum(left, 2);
+        for (i = 0; i < waiting.count; i++) {
             const int32_t number = direction > 0 ? positions - left + i : left - 1 - i;
             patches[i] = kt_patch_of(window, kt_taps_at(window, KT_Y, number / width), kt_taps_at(window, KT_X, number % width));
-            at.number[i] = number;
-            at.x[i] = panel + i * KT_PANEL_VALUES;
-            at.y[i] = apart ? y + number * channels : held + i * KT_HELD;
+            waiting.number[i] = number;
+            waiting.x[i] = panel + i * KT_PANEL_VALUES;
+            waiting.y[i] = apart ? y + number * channels : held + i * KT_HELD;
         }
-        kt_conv2d_compute(layer, &at, addend, patches, x);
-        for (i = 0; i < at.count && !apart; i++) {
-            kt_copy_lanes(y + at.number[i] * channels, held + i * KT_HELD, channels);
+        kt_conv2d_compute(layer, &waiting, addend, patches, x);
+        for (i = 0; i < waiting.count && !apart; i++) {
+            kt_copy_lanes(y + waiting.number[i] * channels, held + i * KT_HELD, channels);
         }
     }
 }
@@ -433,10 +392,13 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
     const int where_they_lie = kt_windows_are_pieces(&params->window) && (apart || (layer.size > KT_PANEL_VALUES && channels <= KT_CHUNK));
     const int in_parts = !where_they_lie && layer.size > KT_PANEL_VALUES && !layer.whole;
     int32_t initial[KT_CHUNK];
+    int8_t panel[2 * KT_PANEL_VALUES];
     kt_conv2d_plan plan;
-    plan.copied = !where_they_lie;
-    plan.at_once = plan.copied ? (layer.size <= KT_PANEL_VALUES ? 2 : 1) : (apart ? 2 : 1);
-    if (in_parts ? !apart && channels > KT_HELD : plan.copied && layer.size > 2 * KT_PANEL_VALUES) {
+    plan.panel = where_they_lie ? NULL : panel;
+    plan.distance = (layer.size + KT_LANES - 1) & -KT_LANES;
+    plan.most = where_they_lie ? (apart ? KT_MOST_WAITING : 1)
+                               : kt_clamp(2 * KT_PANEL_VALUES / plan.distance, 1, KT_MOST_WAITING);
+    if (in_parts ? !apart && channels > KT_HELD : !where_they_lie && layer.size > 2 * KT_PANEL_VALUES) {
         return 0;
     }
     if (layer.initial == NULL && channels <= KT_CHUNK) {
@@ -446,7 +408,7 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
     if (in_parts) {
         kt_conv2d_walk_parts(&layer, x, y, apart, addend);
     } else {
-        kt_conv2d_walk_lanes(&layer, x, y, plan, addend);
+        kt_conv2d_walk_windows(&layer, x, y, plan, kt_conv2d_compute_waiting, addend);
     }
     return 1;
 }

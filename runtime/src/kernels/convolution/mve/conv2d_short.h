@@ -8,22 +8,15 @@
 #include "conv2d_lanes.h"
 
 enum {
-    KT_SHORT_VALUES = 3 * KT_LANES,            /* of a window */
-    KT_MOST_AT_ONCE = 8
+    KT_SHORT_VALUES = 3 * KT_LANES    /* of a window */
 };
-
-/* Windows of several positions and their results. */
-typedef struct {
-    const int8_t *x[KT_MOST_AT_ONCE];
-    int8_t *y[KT_MOST_AT_ONCE];
-} kt_short_positions;
 
 /* Sums of `count` channels of two positions. */
 typedef int32_t kt_paired_sums[KT_CHUNK][2];
 
 #define KT_PRODUCT_OF(sum, values, weights) "vmladava.s8 %[" sum "], " values ", " weights "\n\t"
 #define KT_FIRST_PRODUCT_OF(sum, values, weights) "vmladav.s8 %[" sum "], " values ", " weights "\n\t"
-#define KT_LAST_WEIGHTS(vector, offset) "vpst\n\t" "vldrbt.8 " vector ", [%[w], #" offset "]\n\t" "add %[w], %[w], %[size]\n\t"
+#define KT_LAST_WEIGHTS(vector) "add %[w], %[w], %[size]\n\t" "vldrb.8 " vector ", [%[w], #-16]\n\t"
 
 /* Windows of up to 16 values, four positions; the sums of the last two stand behind those of the first. */
 static inline void kt_dot_one_vector(const int8_t *const *x, const int8_t *w, int32_t size, int32_t count, int32_t *to)
@@ -39,7 +32,9 @@ static inline void kt_dot_one_vector(const int8_t *const *x, const int8_t *w, in
             "vldrbt.8 q3, [%[d]]\n\t"
             "wls lr, %[count], 2f\n"
             "1:\n\t"
-            KT_LAST_WEIGHTS("q4", "0")
+            "vpst\n\t"
+            "vldrbt.8 q4, [%[w]]\n\t"
+            "add %[w], %[w], %[size]\n\t"
             KT_FIRST_PRODUCT_OF("a", "q0", "q4")
             KT_FIRST_PRODUCT_OF("b", "q1", "q4")
             KT_FIRST_PRODUCT_OF("c", "q2", "q4")
@@ -53,21 +48,25 @@ static inline void kt_dot_one_vector(const int8_t *const *x, const int8_t *w, in
             : "lr", "q0", "q1", "q2", "q3", "q4", "memory");
 }
 
-/* Of up to 32 values, two positions; x: that of the first. */
+/* Of 17 to 32 values, two positions; x: that of the first. The last 16 values, with 0 for those that stand in both vectors, meet the last
+ * 16 weights, as in KT_HOLD_THREE_VECTORS. */
 static inline void kt_dot_two_vectors(const int8_t *const *x, const int8_t *w, int32_t size, int32_t count, int32_t *to)
 {
     int32_t a, b;
-    __asm__ volatile("vctp.8 %[rest]\n\t"
+    __asm__ volatile("vctp.8 %[twice]\n\t"
             "ldrd %[a], %[b], [%[x]]\n\t"
+            "vpnot\n\t"
             "vldrb.8 q0, [%[a]]\n\t"
             "vldrb.8 q2, [%[b]]\n\t"
+            "add %[a], %[a], %[last]\n\t"
+            "add %[b], %[b], %[last]\n\t"
             "vpstt\n\t"
-            "vldrbt.8 q1, [%[a], #16]\n\t"
-            "vldrbt.8 q3, [%[b], #16]\n\t"
+            "vldrbt.8 q1, [%[a]]\n\t"
+            "vldrbt.8 q3, [%[b]]\n\t"
             "wls lr, %[count], 2f\n"
             "1:\n\t"
             "vldrb.8 q4, [%[w]]\n\t"
-            KT_LAST_WEIGHTS("q5", "16")
+            KT_LAST_WEIGHTS("q5")
             KT_FIRST_PRODUCT_OF("a", "q0", "q4")
             KT_FIRST_PRODUCT_OF("b", "q2", "q4")
             KT_PRODUCT_OF("a", "q1", "q5")
@@ -76,7 +75,7 @@ static inline void kt_dot_two_vectors(const int8_t *const *x, const int8_t *w, i
             "le lr, 1b\n"
             "2:\n"
             : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [to] "+r"(to)
-            : [x] "r"(x), [size] "r"(size), [rest] "r"(size - KT_LANES), [count] "r"(count)
+            : [x] "r"(x), [size] "r"(size), [last] "r"(size - KT_LANES), [twice] "r"(2 * KT_LANES - size), [count] "r"(count)
             : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "memory");
 }
 
@@ -91,7 +90,7 @@ static inline void kt_dot_three_vectors(const int8_t *const *x, const int8_t *w,
             "vldrb.8 q7, [%[w], #16]\n\t"
             KT_FIRST_PRODUCT_OF("a", "q0", "q6")
             KT_FIRST_PRODUCT_OF("b", "q2", "q6")
-            KT_LAST_WEIGHTS("q6", "32")
+            KT_LAST_WEIGHTS("q6")
             KT_PRODUCT_OF("a", "q1", "q7")
             KT_PRODUCT_OF("b", "q3", "q7")
             KT_PRODUCT_OF("a", "q4", "q6")
@@ -100,12 +99,12 @@ static inline void kt_dot_three_vectors(const int8_t *const *x, const int8_t *w,
             "le lr, 1b\n"
             "2:\n"
             : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [to] "+r"(to)
-            : [x] "r"(x), [size] "r"(size), [rest] "r"(size - 2 * KT_LANES), [count] "r"(count)
+            : [x] "r"(x), [size] "r"(size), [last] "r"(size - KT_LANES), [twice] "r"(3 * KT_LANES - size), [count] "r"(count)
             : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory");
 }
 
 /* Channels [first, first + most) of `count` positions, whose tables are given; kind and vectors of a window are known to the compiler. */
-static inline __attribute__((always_inline)) void kt_short_channels(const kt_finish_tables *tables, const kt_short_positions *at, int32_t count,
+static inline __attribute__((always_inline)) void kt_short_channels(const kt_finish_tables *tables, const kt_conv2d_waiting *at, int32_t count,
                                                                     const int8_t *w, int32_t size, int32_t first, int32_t most,
                                                                     kt_shift_kind kind, int32_t vectors)
 {
@@ -124,7 +123,7 @@ static inline __attribute__((always_inline)) void kt_short_channels(const kt_fin
     }
 }
 
-static inline __attribute__((always_inline)) void kt_short_channels_of(const kt_finish_tables *tables, const kt_short_positions *at, int32_t count,
+static inline __attribute__((always_inline)) void kt_short_channels_of(const kt_finish_tables *tables, const kt_conv2d_waiting *at, int32_t count,
                                                                        const int8_t *w, int32_t size, int32_t first, int32_t most,
                                                                        kt_shift_kind kind)
 {
@@ -137,12 +136,14 @@ static inline __attribute__((always_inline)) void kt_short_channels_of(const kt_
     }
 }
 
-/* All channels of `count` positions. */
-static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_short_positions *at, int32_t count)
+/* All channels. */
+static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_conv2d_waiting *at, kt_addend_lanes *addend)
 {
     const int32_t channels = layer->params->window.output[KT_CHANNELS], size = layer->size;
-    int32_t own[KT_CHUNK];
+    const int32_t count = at->count;
+    int32_t own[KT_CHUNK], start[KT_CHUNK];
     int32_t first, i;
+    (void)addend;
     for (i = count; (i & 3) != 0; i++) { /* the last one again */
         at->x[i] = at->x[count - 1];
         at->y[i] = at->y[count - 1];
@@ -152,49 +153,18 @@ static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_short_posit
         const int8_t *w = layer->params->weights + first * size;
         const int32_t *initial = layer->initial + first;
         kt_finish_tables tables;
+        kt_shift_kind kind;
         if (layer->initial == NULL) {
             kt_initial_sums(w, size, most, layer->params->input_offset, own);
             initial = own;
         }
-        tables = kt_finish_tables_of(&layer->finish, first, initial);
-        if (layer->finish.kind == KT_RECTIFIED) {
+        tables = kt_finish_tables_of(&layer->finish, first, most, initial, start);
+        kind = tables.start == NULL ? KT_ANY_SHIFT : layer->finish.kind;
+        if (kind == KT_RECTIFIED) {
             kt_short_channels_of(&tables, at, count, w, size, first, most, KT_RECTIFIED);
         } else {
-            kt_short_channels_of(&tables, at, count, w, size, first, most, layer->finish.kind);
+            kt_short_channels_of(&tables, at, count, w, size, first, most, kind);
         }
-    }
-}
-
-/* copied: windows are copied to panels. */
-static inline void kt_conv2d_walk_short(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int copied)
-{
-    const kt_conv2d_params *params = layer->params;
-    const kt_window *window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t height = window->output[KT_Y];
-    const int32_t width = window->output[KT_X];
-    const int32_t direction = kt_direction(x, y);
-    int8_t panel[KT_MOST_AT_ONCE * KT_SHORT_VALUES];
-    kt_short_positions at;
-    int32_t oy, ox, count = 0;
-    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
-        const kt_panel_row row = kt_panel_row_at(window, x, oy);
-        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
-            at.y[count] = y + (oy * width + ox) * channels;
-            if (copied) {
-                at.x[count] = panel + count * KT_SHORT_VALUES;
-                kt_fill_panel(window, -params->input_offset, &row, ox, x, layer->size, panel + count * KT_SHORT_VALUES);
-            } else {
-                at.x[count] = row.from + ox * window->stride[KT_X] * window->input[KT_CHANNELS];
-            }
-            if (++count == KT_MOST_AT_ONCE) {
-                kt_short_compute(layer, &at, count);
-                count = 0;
-            }
-        }
-    }
-    if (count != 0) {
-        kt_short_compute(layer, &at, count);
     }
 }
 
@@ -205,6 +175,8 @@ static inline int kt_conv2d_by_short_windows(kt_conv2d_layer layer, const int8_t
     const int32_t channels = window->output[KT_CHANNELS];
     const int read_once = kt_conv2d_apart(window, x, y) || channels <= KT_CHUNK;
     int32_t initial[KT_CHUNK];
+    int8_t panel[KT_MOST_WAITING * KT_SHORT_VALUES];
+    kt_conv2d_plan plan = {panel, KT_SHORT_VALUES, KT_MOST_WAITING};
     if (layer.size > KT_SHORT_VALUES) {
         return 0;
     }
@@ -212,7 +184,10 @@ static inline int kt_conv2d_by_short_windows(kt_conv2d_layer layer, const int8_t
         kt_initial_sums(layer.params->weights, layer.size, channels, layer.params->input_offset, initial);
         layer.initial = initial;
     }
-    kt_conv2d_walk_short(&layer, x, y, !(kt_windows_are_pieces(window) && read_once));
+    if (kt_windows_are_pieces(window) && read_once) {
+        plan.panel = NULL;
+    }
+    kt_conv2d_walk_windows(&layer, x, y, plan, kt_short_compute, NULL);
     return 1;
 }
 

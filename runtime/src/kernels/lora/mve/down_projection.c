@@ -125,17 +125,19 @@ static void project_all(projection *p, const kt_down_projection_params *params, 
 {
     const kt_window *const window = &params->window;
     const int32_t most = KT_PANEL_VALUES / p->size;
+    const kt_panels panels = kt_panels_of(window, x, -params->input_offset, p->size);
     int8_t panel[KT_PANEL_VALUES];
-    int32_t oy, ox, count = 0;
+    int32_t oy, ox, taken, count = 0;
     if (kt_is_pixel(window)) {
         project(p, x, window->output[KT_Y] * window->output[KT_X]);
         return;
     }
     for (oy = 0; oy < window->output[KT_Y]; oy++) {
-        const kt_panel_row row = kt_panel_row_at(window, x, oy);
-        for (ox = 0; ox < window->output[KT_X]; ox++) {
-            kt_fill_panel(window, -params->input_offset, &row, ox, x, p->size, panel + count * p->size);
-            if (++count == most) {
+        for (ox = 0; ox < window->output[KT_X]; ox += taken) {
+            taken = kt_minimum(window->output[KT_X] - ox, most - count);
+            kt_fill_panels(&panels, oy, ox, 1, taken, panel + count * p->size);
+            count += taken;
+            if (count == most) {
                 project(p, panel, count);
                 count = 0;
             }
