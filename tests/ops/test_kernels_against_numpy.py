@@ -167,9 +167,7 @@ def few_taps(r: Rng) -> Case:
         window, size = window.turned, (size[1], pick(r, 1, size[0]))
     channels, factor = (int(r.integers(1, 8)), pick(r, 1, 2, 3)) if r.random() < 0.5 else (int(r.integers(8, 40)), 1)
     case = sized(r, "depthwise", channels, factor * channels, window, size)
-    if r.random() < 0.2:
-        case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**30 + 1, 0], channels * factor)  # type: ignore[index]
-    return case
+    return with_large_biases(r, case) if r.random() < 0.2 else case
 
 
 def large_conv2d(r: Rng) -> Case:
@@ -179,7 +177,28 @@ def large_conv2d(r: Rng) -> Case:
     pad = pick(r, (0, 0, 0, 0), (kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2))
     stride, dilation = pick(r, (1, 1), (2, 2)), pick(r, (1, 1), (1, 1), (2, 2))
     size = tuple((k - 1) * d + int(r.integers(1, 5)) for k, d in zip(kernel, dilation, strict=True))
-    return sized(r, "conv", channels, pick(r, int(r.integers(1, 20)), int(r.integers(60, 75))), Window(kernel, stride, pad, dilation), size)  # type: ignore[arg-type]
+    outputs = pick(r, int(r.integers(1, 20)), int(r.integers(60, 75)))
+    case = sized(r, "conv", channels, outputs, Window(kernel, stride, pad, dilation), size)  # type: ignore[arg-type]
+    return with_large_biases(r, case) if r.random() < 0.2 else case
+
+
+def with_large_biases(r: Rng, case: Case) -> Case:
+    """Sums that leave int32, and those next to them."""
+    case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**30 + 1, 0], case.arrays["bias"].size)
+    return case
+
+
+def many_channels(r: Rng) -> Case:
+    """Few results of many channels, or of windows of few values, with any strides: what Helium computes position by position."""
+    kernel = pick(r, (1, 1), (2, 2), (3, 3), (3, 3), (5, 5), (1, 3), (4, 1), (7, 7))
+    stride, dilation = (pick(r, 1, 2), pick(r, 1, 2)), (pick(r, 1, 2), pick(r, 1, 2))
+    channels = pick(r, 16 * int(r.integers(1, 5)), int(r.integers(1, 90)), int(r.integers(500, 530)))
+    pad = tuple(int(r.integers(0, k)) for k in (*kernel, *kernel))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    least = [max(n - pad[axis] - pad[axis + 2], 1) for axis, n in enumerate(reach)]
+    size = (least[0] + int(r.integers(0, 5)), least[1] + int(r.integers(0, 5)))
+    case = sized(r, "depthwise", channels, channels, Window(kernel, stride, pad, dilation), size)  # type: ignore[arg-type]
+    return with_large_biases(r, case) if r.random() < 0.1 else case
 
 
 def input_gradient(r: Rng, lora: bool) -> Case:
@@ -470,6 +489,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "depthwise": (depthwise, 40),
     "depthwise_large": (large_depthwise, 24),
     "depthwise_few_taps": (few_taps, 60),
+    "depthwise_many_channels": (many_channels, 60),
     "conv2d_large": (large_conv2d, 16),
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),

@@ -396,8 +396,7 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
     kt_conv2d_plan plan;
     plan.panel = where_they_lie ? NULL : panel;
     plan.distance = (layer.size + KT_LANES - 1) & -KT_LANES;
-    plan.most = where_they_lie ? (apart ? KT_MOST_WAITING : 1)
-                               : kt_clamp(2 * KT_PANEL_VALUES / plan.distance, 1, KT_MOST_WAITING);
+    plan.most = where_they_lie ? KT_MOST_WAITING : kt_clamp(2 * KT_PANEL_VALUES / plan.distance, 1, KT_MOST_WAITING);
     if (in_parts ? !apart && channels > KT_HELD : !where_they_lie && layer.size > 2 * KT_PANEL_VALUES) {
         return 0;
     }

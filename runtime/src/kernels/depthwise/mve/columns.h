@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "../../window.h"
+#include "channel_lanes.h"
 #include "column_sums.h"
 #include "few_taps.h"
 
@@ -21,9 +22,6 @@ enum {
     KT_MOST_TAPS = 128,
     KT_HELD = 2048,           /* results of all channels that may wait, where they lie over the image */
     KT_FEW = 16,              /* results of a channel in a tile of which not all rows may wait */
-    KT_FEW_RESULTS = 20,      /* of a channel, for which 16 of KT_MANY_CHANNELS at a time are faster */
-    KT_MANY_CHANNELS = 32,
-    KT_MOST_TAPS_AT_ONCE = 52,
     KT_OFFSETS = 65536        /* bytes that a tile may span */
 };
 
@@ -336,25 +334,21 @@ static inline void kt_compute_rows(kt_columns *t, const kt_tiling *tiling, int32
     }
 }
 
-/* The other axis of a column of pixels, which lies in memory as a row does. */
-static inline void kt_turn(kt_window *window)
+/* Whether 16 channels at a time take fewer instructions than these tiles; what each takes was counted. */
+static inline int kt_channels_take_less(const kt_window *window, const kt_tiling *tiling)
 {
-    kt_window turned = *window;
-    int32_t axis;
-    for (axis = KT_Y; axis <= KT_X; axis++) {
-        const int32_t other = KT_X - axis;
-        turned.input[axis] = window->input[other];
-        turned.output[axis] = window->output[other];
-        turned.kernel[axis] = window->kernel[other];
-        turned.stride[axis] = window->stride[other];
-        turned.pad[axis] = window->pad[other];
-        turned.dilation[axis] = window->dilation[other];
-    }
-    *window = turned;
+    const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y], width = window->output[KT_X];
+    const int32_t taps = window->kernel[KT_Y] * window->kernel[KT_X];
+    const int32_t tiles = kt_divide_up(height, tiling->height) * kt_divide_up(width, tiling->columns);
+    const int few = tiling->rows == 1 && kt_has_few_taps(window, height, width / tiling->phases);
+    const int32_t result = (few ? 5 : tiling->rows == 2 ? 5 + window->stride[KT_X] : 9) + kt_maximum(taps - KT_LANES, 0) / 3;
+    const int64_t by_columns = channels * (int64_t)(130 * tiles + height * width * result);
+    return (int64_t)height * width * (kt_divide_up(channels, KT_LANES) * (52 + 13 * taps) + 40) < by_columns;
 }
 
-/* All of a layer; 0 where its windows are not of that kind, and nothing is done. */
-static inline int kt_depthwise_by_columns(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
+/* All of a layer; 0 where its windows are not of that kind or, if only then, where 16 channels at a time take less, and nothing is done. */
+static __attribute__((noinline)) int kt_depthwise_by_columns(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                                             int8_t *y, int only_if_faster)
 {
     const kt_lanes_clamp limits = kt_lanes_clamp_of(params->output_offset, params->clamp);
     const int rectified = params->clamp[0] >= params->output_offset;
@@ -367,21 +361,19 @@ static inline int kt_depthwise_by_columns(const kt_depthwise_conv2d_params *para
     t.tap[KT_X] = 1;
     t.pitch = 0;
     t.taps = window->kernel[KT_Y] * window->kernel[KT_X];
-    if (window->input[KT_X] == 1 && window->output[KT_X] == 1) {
-        kt_turn(window);
+    if (kt_turned(window)) {
         t.tap[KT_X] = t.tap[KT_Y];
         t.tap[KT_Y] = 1;
     }
     high = window->output[KT_Y];
     values = window->input[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
     results = high * window->output[KT_X] * window->output[KT_CHANNELS];
-    if (high * window->output[KT_X] <= KT_FEW_RESULTS && window->input[KT_CHANNELS] >= KT_MANY_CHANNELS && t.taps <= KT_MOST_TAPS_AT_ONCE &&
-        params->depth_multiplier == 1) {
-        return 0;
-    }
     if (t.taps > KT_MOST_TAPS || t.taps * window->output[KT_CHANNELS] > KT_OFFSETS ||
         (window->dilation[KT_X] > 1 && window->stride[KT_X] > 1) ||
         !kt_tiling_of(window, (uintptr_t)y >= (uintptr_t)(x + values) || (uintptr_t)x >= (uintptr_t)(y + results), x, y, &tiling)) {
+        return 0;
+    }
+    if (only_if_faster && kt_lanes_have_room(params) && kt_channels_take_less(window, &tiling)) {
         return 0;
     }
     while ((rows = kt_next_rows(&tiling, kt_direction(x, y), &low, &high, &oy)) > 0) {
