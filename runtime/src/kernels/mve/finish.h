@@ -148,8 +148,8 @@ static inline void kt_finish_one(const kt_finish *finish, int32_t first, int32_t
     }
 }
 
-/* At two positions. */
-static inline void kt_finish_two(const kt_finish *finish, int32_t first, int32_t count, kt_finish_positions p)
+/* At two positions. Not inlined: in a larger function the compiler may have too few registers for the operands. */
+static __attribute__((noinline, unused)) void kt_finish_two(const kt_finish *finish, int32_t first, int32_t count, kt_finish_positions p)
 {
     const kt_lanes_clamp limits = kt_lanes_clamp_of(finish->offset, finish->clamp);
     const int32_t *bias = finish->bias + first;
