@@ -301,10 +301,13 @@ static inline void kt_conv2d_walk_windows(const kt_conv2d_layer *layer, const in
     const kt_window *window = &layer->params->window;
     const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    const kt_panels panels = kt_panels_of(window, x, -layer->params->input_offset, plan.distance);
+    kt_panels panels = {NULL, NULL, 0, 0, 0, 0};
     kt_conv2d_waiting waiting;
     int32_t oy, ox;
     waiting.count = 0;
+    if (plan.panel != NULL) {
+        panels = kt_panels_of(window, x, -layer->params->input_offset, plan.distance);
+    }
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         int32_t left = width;
         while (left > 0) {
@@ -331,16 +334,16 @@ static inline void kt_conv2d_compute_waiting(const kt_conv2d_layer *layer, kt_co
     kt_conv2d_compute(layer, waiting, addend, NULL, NULL);
 }
 
-/* The walk of windows that are copied in parts. apart: nothing of the image is overwritten; otherwise results of up to KT_HELD channels
- * wait until all channels have read. */
-static inline void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int apart, kt_addend_lanes *addend)
+/* The walk of windows that are copied in parts. panel: 2 * KT_PANEL_VALUES; apart: nothing of the image is overwritten; otherwise results of
+ * up to KT_HELD channels wait until all channels have read. */
+static inline void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int apart, int8_t *panel,
+                                        kt_addend_lanes *addend)
 {
     const kt_window *window = &layer->params->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t width = window->output[KT_X];
     const int32_t positions = window->output[KT_Y] * width;
     const int32_t direction = kt_direction(x, y);
-    int8_t panel[2 * KT_PANEL_VALUES];
     int8_t held[2 * KT_HELD];
     kt_patch patches[2];
     kt_conv2d_waiting waiting;
@@ -405,7 +408,7 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
         layer.initial = initial;
     }
     if (in_parts) {
-        kt_conv2d_walk_parts(&layer, x, y, apart, addend);
+        kt_conv2d_walk_parts(&layer, x, y, apart, panel, addend);
     } else {
         kt_conv2d_walk_windows(&layer, x, y, plan, kt_conv2d_compute_waiting, addend);
     }
