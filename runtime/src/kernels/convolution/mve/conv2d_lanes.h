@@ -16,6 +16,9 @@
 #include "../../mve/finish.h"
 #include "panels.h"
 
+/* What is trained is known to the compiler then: no call goes through a pointer, and of a frozen layer nothing is left of it. */
+#define KT_KNOWS_THE_ADDEND static inline __attribute__((always_inline))
+
 enum {
     KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
     KT_MOST_WAITING = 16,  /* positions whose windows are found together */
@@ -243,7 +246,7 @@ static inline void kt_conv2d_channels(const kt_conv2d_layer *layer, const kt_con
 }
 
 /* All channels of the positions that wait. */
-static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_waiting *waiting, kt_addend_lanes *addend,
+KT_KNOWS_THE_ADDEND void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_waiting *waiting, kt_addend_lanes *addend,
                                      const kt_patch *patches, const int8_t *x)
 {
     const kt_conv2d_params *params = layer->params;
@@ -295,7 +298,7 @@ static inline void kt_conv2d_await(const kt_window *window, const int8_t *x, int
 }
 
 /* Windows are found several at a time, also from row to row, and before results are written: nothing is read that was overwritten. */
-static inline void kt_conv2d_walk_windows(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
+KT_KNOWS_THE_ADDEND void kt_conv2d_walk_windows(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
                                           kt_conv2d_of_waiting *compute, kt_addend_lanes *addend)
 {
     const kt_window *window = &layer->params->window;
@@ -329,14 +332,14 @@ static inline void kt_conv2d_walk_windows(const kt_conv2d_layer *layer, const in
     }
 }
 
-static inline void kt_conv2d_compute_waiting(const kt_conv2d_layer *layer, kt_conv2d_waiting *waiting, kt_addend_lanes *addend)
+KT_KNOWS_THE_ADDEND void kt_conv2d_compute_waiting(const kt_conv2d_layer *layer, kt_conv2d_waiting *waiting, kt_addend_lanes *addend)
 {
     kt_conv2d_compute(layer, waiting, addend, NULL, NULL);
 }
 
 /* The walk of windows that are copied in parts. panel: 2 * KT_PANEL_VALUES; apart: nothing of the image is overwritten; otherwise results of
  * up to KT_HELD channels wait until all channels have read. */
-static inline void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int apart, int8_t *panel,
+KT_KNOWS_THE_ADDEND void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int apart, int8_t *panel,
                                         kt_addend_lanes *addend)
 {
     const kt_window *window = &layer->params->window;
@@ -387,7 +390,7 @@ static inline kt_conv2d_layer kt_conv2d_layer_of(const kt_conv2d_params *params,
 }
 
 /* All of a layer; 0 where a window is too large to be copied, and nothing is done. */
-static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int8_t *y, kt_addend_lanes *addend)
+KT_KNOWS_THE_ADDEND int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int8_t *y, kt_addend_lanes *addend)
 {
     const kt_conv2d_params *params = layer.params;
     const int32_t channels = params->window.output[KT_CHANNELS];
