@@ -58,6 +58,9 @@ def step_block16(r: Rng) -> Case:
     held = pick(r, -32, -20, -14, 90)
     if r.random() < 0.5:
         step = near(r, shape, held)
+    if r.random() < 0.3:  # one alone decides of the exponent
+        step = (r.normal(size=shape) * 2.0**held).astype(np.float32)
+        step.flat[r.integers(step.size)] = pick(r, -1.0, 1.0) * r.uniform(1, 8) * 2.0 ** (held + 16)
     arrays |= {"exponent": one(held + 8), "accumulator": step}
     return Case(StepBlock16(decay=decayed(r, types, arrays)), types, arrays)
 

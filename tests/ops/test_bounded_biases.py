@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_layers import depthwise, linear
 from kernel_driver import Case, Library, Rng, check, codes, library, one, pick
-from test_kernels_against_numpy import depthwise, linear, scalar
 from test_method_kernels_against_numpy import with_gain
 from test_packed_kernels_against_numpy import in_form, meaning, row_with_lora, small_window, wide
 
 from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ir.interp import initial_state
-from kiloc.ir.types import TensorType
+from kiloc.ir.types import TensorType, scalar
 from kiloc.ir.verify import verify
 from kiloc.ops._merged import EXPONENT, MERGED
 from kiloc.ops.fast.merged import Merged

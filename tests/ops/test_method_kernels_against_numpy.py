@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_layers import channel_scales, depthwise, linear
 from drawn_windows import line_window
 from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
-from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
+from test_kernels_against_numpy import weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_layers import channel_scales
 from drawn_windows import line_window, tiled_window
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
-from test_kernels_against_numpy import channel_scales, input_gradient, scalar
+from test_kernels_against_numpy import input_gradient
 from test_method_kernels_against_numpy import delta_input_gradient, with_gain
 from test_packed_kernels_against_numpy import meaning, repacked
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import Environment, NodeTypes
-from kiloc.ir.types import Quantization, TensorType, gradient
+from kiloc.ir.types import Quantization, TensorType, gradient, scalar
 from kiloc.ops._window import Window
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.fast import _packing as packing

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_layers import depthwise, linear, sized
 from drawn_windows import Draw, line_window, tiled_window
 from kernel_driver import Case, Library, Rng, Run, assert_equal, check, codes, generated, int8, library, one, pick, scale, seeds
-from test_kernels_against_numpy import depthwise, linear, scalar, sized
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import Environment, NodeTypes
-from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.types import Quantization, TensorType, activation, scalar
 from kiloc.ops._window import Window
 from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast import _winograd as winograd

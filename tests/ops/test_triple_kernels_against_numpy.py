@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_layers import depthwise, linear
 from drawn_windows import Draw, line_window, tiled_window
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, seeds
-from test_kernels_against_numpy import depthwise, linear, lora_down
+from test_kernels_against_numpy import lora_down
 from test_method_kernels_against_numpy import rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
 from test_packed_kernels_against_numpy import (

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_layers import channel_scales, result_scale
 from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int8, library, one, pick, scale, seeds, zero_point
-from test_kernels_against_numpy import channel_scales, result_scale
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes

@@ -205,6 +205,7 @@ METHODS: Mapping[str, Any] = {
 ASSEMBLY = re.compile(
     r"kt_product_|kt_band_|kt_dot_|add_products$|kt_channel_sums|kt_fill_three|kt_gradient_words?|kt_((last_)?(left|right)|start|next)_fours|kt_start_any$|kt_(add_fours_of_rows|fill_fours_of_columns)$|project_fours$|kt_lanes_positions_|kt_dense_sums$|kt_sums_of_four_rows$|kt_projection_words$"
     r"|kt_walk_gained_starts$|kt_move_(scaled_|grown_)?until_doubt$|kt_move_lanes$|kt_add_(lanes|fours)_of_(plain_)?squares$"
+    r"|kt_(move|store)_words$|kt_(add_squares_of|multiply)_fours$|kt_(take|largest_of|largest_step_of)_lanes$"
     r"|kt_triple_(sums|half_up|away|results_\w+|row_words|window_words|back|two_rows_\w+|three_rows_\w+)$"
 )
 """Functions written in assembly, whose frames the compiler does not see."""

@@ -85,7 +85,15 @@
 #endif
 #endif
 
-/* 1 in a build for size on such a core: products with 1 and with powers of two are then made without the library, and differences by its sum. */
+/* 1 where updates use a core's unit for float32 by its instructions: with the DSP extension, and not in a build for size. */
+#if KT_DSP && !KT_SOFT_FLOAT && !defined(KT_SMALL) && defined(__ARM_FP)
+#define KT_FLOAT_FOURS 1
+#else
+#define KT_FLOAT_FOURS 0
+#endif
+
+/* 1 in a build for size on a core without such a unit: products with 1 and with powers of two are then made without the library, and differences by
+ * its sum. */
 #if defined(__GNUC__) && defined(KT_SMALL) && !defined(KT_PORTABLE) && \
     ((defined(__ARM_ARCH_PROFILE) && defined(__SOFTFP__)) || (defined(__riscv) && !defined(__riscv_flen)))
 #define KT_SMALL_FLOAT 1

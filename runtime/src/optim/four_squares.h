@@ -32,6 +32,9 @@ typedef char kt_squares_have_their_places[offsetof(kt_row_of_squares, total) == 
     "vmul.f32 s2, s2, s4\n\t" \
     "vmul.f32 s3, s3, s4\n\t" \
     FACTOR \
+    KT_ADD_SQUARES
+
+#define KT_ADD_SQUARES \
     "vmla.f32 s6, s0, s0\n\t" \
     "vmla.f32 s6, s1, s1\n\t" \
     "vmla.f32 s6, s2, s2\n\t" \

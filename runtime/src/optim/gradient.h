@@ -9,7 +9,11 @@
 #define KT_OPTIM_GRADIENT_H
 
 #include "../product/soft_float.h"
+#include "kt/architecture.h"
 #include "kt/numerics.h"
+#if KT_FLOAT_FOURS
+#include "dsp/float_fours.h"
+#endif
 
 /* Larger sums of squares count as this, so that the norm is finite. */
 #define KT_LARGEST_SQUARES 3.0e38f
@@ -56,6 +60,13 @@ static inline float kt_add_squares(float total, const float *accumulator, int32_
     int32_t i = 0;
 #if KT_SOFT_FLOAT
     i = kt_add_usual_squares(&total, accumulator, size, factor);
+#elif KT_FLOAT_FOURS
+    if (size >= 4) {
+        kt_float_fours fours = {(float *)accumulator, size / 4, factor, 0.0f, total};
+        kt_add_squares_of_fours(&fours);
+        total = fours.total;
+        i = size / 4 * 4;
+    }
 #endif
     for (; i < size; i++) {
         const float g = accumulator[i] * factor;

@@ -6,8 +6,15 @@
 /* kt_sgd_steps without momentum, of elements within their limit. */
 static void take_steps(float factor, float rate, float *accumulator, int32_t count)
 {
-    int32_t i;
-    for (i = 0; i < count; i++) {
+    int32_t i = 0;
+#if KT_FLOAT_FOURS
+    if (count >= 4) {
+        kt_float_fours fours = {accumulator, count / 4, factor, rate, 0.0f};
+        kt_multiply_fours(&fours);
+        i = count / 4 * 4;
+    }
+#endif
+    for (; i < count; i++) {
         accumulator[i] = accumulator[i] * factor * rate;
     }
 }

@@ -12,8 +12,11 @@
 
 #if !KT_VECTOR
 
+#define KT_STEP_IN_FOURS (KT_FLOAT_FOURS && !KT_MVE)
 #if KT_MVE
 #include "mve/step_lanes.h"
+#elif KT_STEP_IN_FOURS
+#include "dsp/step_words.h"
 #elif KT_SOFT_FLOAT
 /* Without decay; returns whether it was done. */
 static int in_integers(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int8_t *remainder, float *accumulator)
@@ -37,7 +40,7 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     const float unit = kt_power_of_two(*exponent - 8);
     float largest = 0.0f;
     float factor;
-    int32_t chosen, i;
+    int32_t chosen, i = 0;
 #if KT_MVE
     if (kt_step_in_lanes(value, exponent, remainder, accumulator, params->size, kept)) {
         return;
@@ -47,13 +50,24 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
         return;
     }
 #endif
-    for (i = 0; i < params->size; i++) {
+#if KT_STEP_IN_FOURS
+    largest = kt_move_fours(value, remainder, accumulator, params->size / 4, unit, kept);
+    i = params->size / 4 * 4;
+#endif
+    for (; i < params->size; i++) {
         accumulator[i] = kt_block_moved(kt_master(value[i], remainder[i]), unit, kept, accumulator[i]);
         largest = kt_larger_magnitude(largest, kt_absolute(accumulator[i]));
     }
     chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
     factor = kt_power_of_two(-chosen);
-    for (i = 0; i < params->size; i++) {
+    i = 0;
+#if KT_STEP_IN_FOURS
+    if (largest * factor <= (float)KT_MASTER_LIMIT) { /* which no number is that is none */
+        kt_store_fours(value, remainder, accumulator, params->size / 4, factor);
+        i = params->size / 4 * 4;
+    }
+#endif
+    for (; i < params->size; i++) {
         kt_store_master(&value[i], &remainder[i], kt_master_of(accumulator[i], factor));
         accumulator[i] = 0.0f;
     }

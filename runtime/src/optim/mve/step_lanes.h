@@ -4,101 +4,173 @@
 #define KT_OPTIM_MVE_STEP_LANES_H
 
 #include <arm_mve.h>
+#include <stddef.h>
 
 #include "../block16.h"
 
-/* shift: KT_STEP_SHIFT and the exponent of units; scale: of a master times 2^15 */
+/* What is left of a tensor; kt_take_lanes knows the places.
+ *
+ * shift      KT_STEP_SHIFT and the exponent of units; scale: of a master times 2^15
+ * base       half of a stored master's last bit, less the doubt; twice: the doubt, two times; up: what a moved one is shifted by, to the left
+ * doubtful   of four whose rounding is in doubt: two bytes, of which a lane has four bits */
 typedef struct {
-    const int8_t *value, *remainder;
-    const float *steps;
-    int32_t shift, scale;
-} kt_step_lanes;
+    int8_t *value, *remainder;
+    float *accumulator;
+    int32_t shift, base, twice, up, scale, count;
+    uint32_t doubtful;
+} kt_lanes_of_steps;
 
-KT_INLINE int32x4_t kt_masters_of_lanes(const kt_step_lanes *s, int32_t i, mve_pred16_t lanes)
+typedef char kt_steps_have_their_places[offsetof(kt_lanes_of_steps, scale) == 28 && offsetof(kt_lanes_of_steps, doubtful) == 36 ? 1 : -1];
+
+/* Masters in q1 and the bits of steps in q0 to moved units in q2. */
+#define KT_MOVED_LANES \
+    "vldrw.u32 q0, [r3]\n\t" \
+    "vldrb.s32 q1, [r1]\n\t" \
+    "vldrb.s32 q2, [r2]\n\t" \
+    "vshl.i32 q1, q1, #8\n\t" \
+    "vadd.i32 q1, q1, q2\n\t"   /* kt_master */ \
+    "vshl.i32 q2, q0, #1\n\t" \
+    "vshr.u32 q2, q2, #24\n\t"  /* kt_exponent_field */ \
+    "vsub.i32 q2, q2, r4\n\t" \
+    "vshl.i32 q3, q0, #8\n\t" \
+    "vmax.s32 q2, q2, q5\n\t" \
+    "vorr.i32 q3, #0x80000000\n\t" \
+    "vshr.s32 q0, q0, #31\n\t" \
+    "vshl.u32 q3, q2\n\t" \
+    "vshl.i32 q1, q1, #15\n\t" \
+    "veor q3, q3, q0\n\t" \
+    "vmulh.s32 q2, q1, q4\n\t" \
+    "vsub.i32 q3, q3, q0\n\t" \
+    "vsub.i32 q2, q2, q3\n\t"
+
+/* r1 to r7 are the first members; r12 is the number of lanes. */
+#define KT_TAKE_LANES_OF_STEPS \
+    "push {r4-r7, lr}\n\t" \
+    "vpush {d8-d13}\n\t" \
+    "ldm r0, {r1-r7}\n\t" \
+    "ldr r12, [r0, #28]\n\t" \
+    "vdup.32 q4, r12\n\t" \
+    "mvn r12, #31\n\t" \
+    "vdup.32 q5, r12\n\t" \
+    "ldr r12, [r0, #32]\n\t"
+
+/* Takes steps and clears the accumulator until some rounding is in doubt, or all are taken: `doubtful` is 0 then. */
+__attribute__((naked, noinline)) static void kt_take_lanes(kt_lanes_of_steps *steps)
 {
-    return vaddq_s32(vldrbq_z_s32(s->remainder + i, lanes), vshlq_n_s32(vldrbq_z_s32(s->value + i, lanes), 8));
+    (void)steps;
+    __asm__(KT_TAKE_LANES_OF_STEPS
+            "vmov.i32 q6, #0\n\t"
+            "dlstp.32 lr, r12\n"
+            "1:\n\t"
+            KT_MOVED_LANES
+            "vadd.i32 q2, q2, r5\n\t"
+            "vadd.i32 q3, q2, r6\n\t"
+            "vshl.s32 q2, r7\n\t"
+            "vshl.s32 q3, r7\n\t"
+            "vcmp.i32 ne, q2, q3\n\t"
+            "vmrs r12, p0\n\t"
+            "cmp r12, #0\n\t"
+            "bne 2f\n\t"
+            "vstrb.32 q2, [r2], #4\n\t"  /* kt_store_master */
+            "vrshr.s32 q2, q2, #8\n\t"
+            "vstrw.32 q6, [r3], #16\n\t"
+            "vstrb.32 q2, [r1], #4\n\t"
+            "letp lr, 1b\n"
+            "2:\n\t"
+            "lctp\n\t"
+            "stm r0, {r1-r3}\n\t"
+            "str r12, [r0, #36]\n\t"
+            "vpop {d8-d13}\n\t"
+            "pop {r4-r7, pc}\n");
 }
 
-/* Masters less their steps, in units; steps: their bits. */
-KT_INLINE int32x4_t kt_moved_lanes(const kt_step_lanes *s, int32x4_t masters, uint32x4_t steps)
+/* The largest magnitude of moved values, in units. */
+__attribute__((naked, noinline)) static int32_t kt_largest_of_lanes(const kt_lanes_of_steps *steps)
 {
-    const int32x4_t field = vreinterpretq_s32_u32(vandq_u32(vshrq_n_u32(steps, 23), vdupq_n_u32(255)));
-    const int32x4_t left = vmaxq_s32(vsubq_s32(field, vdupq_n_s32(s->shift)), vdupq_n_s32(-32));
-    const uint32x4_t magnitude = vshlq_u32(vorrq_u32(vshlq_n_u32(steps, 8), vdupq_n_u32(KT_HALF_WORD)), left);
-    const int32x4_t sign = vshrq_n_s32(vreinterpretq_s32_u32(steps), 31);
-    const int32x4_t held = vmulhq_s32(vshlq_n_s32(masters, KT_UNIT_BITS + 32 - KT_KEPT_BITS), vdupq_n_s32(s->scale));
-    return vsubq_s32(held, vsubq_s32(veorq_s32(vreinterpretq_s32_u32(magnitude), sign), sign));
+    (void)steps;
+    __asm__(KT_TAKE_LANES_OF_STEPS
+            "movs r0, #0\n\t"
+            "dlstp.32 lr, r12\n"
+            "1:\n\t"
+            KT_MOVED_LANES
+            "adds r1, #4\n\t"
+            "adds r2, #4\n\t"
+            "adds r3, #16\n\t"
+            "vmaxav.s32 r0, q2\n\t"
+            "letp lr, 1b\n\t"
+            "vpop {d8-d13}\n\t"
+            "pop {r4-r7, pc}\n");
 }
 
-/* Bits of the largest magnitude of steps. */
-static uint32_t kt_largest_step(const float *steps, int32_t count)
+/* Bits of the largest magnitude of steps, at least one. */
+__attribute__((naked, noinline)) static uint32_t kt_largest_step_of_lanes(const float *steps, int32_t count)
 {
-    uint32_t largest = 0;
-    int32_t i;
-    for (i = 0; i < count; i += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
-        largest = vmaxvq_p_u32(largest, vshlq_n_u32(vldrwq_z_u32((const uint32_t *)steps + i, lanes), 1), lanes);
-    }
-    return largest >> 1;
+    (void)steps;
+    (void)count;
+    __asm__("push {r4, lr}\n\t"
+            "movs r2, #0\n\t"
+            "dlstp.32 lr, r1\n"
+            "1:\n\t"
+            "vldrw.u32 q0, [r0], #16\n\t"
+            "vshl.i32 q0, q0, #1\n\t"
+            "vmaxv.u32 r2, q0\n\t"
+            "letp lr, 1b\n\t"
+            "lsrs r0, r2, #1\n\t"
+            "pop {r4, pc}\n");
 }
 
-static uint32_t kt_largest_moved(const kt_step_lanes *s, int32_t count)
+/* A magnitude in units, as KT_MOVED_LANES has those of masters. */
+static inline int32_t kt_units_of_magnitude(int32_t magnitude, int32_t scale)
 {
-    uint32_t largest = 0;
-    int32_t i;
-    for (i = 0; i < count; i += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
-        const int32x4_t moved = kt_moved_lanes(s, kt_masters_of_lanes(s, i, lanes), vldrwq_z_u32((const uint32_t *)s->steps + i, lanes));
-        largest = vmaxavq_p_s32(largest, moved, lanes);
-    }
-    return largest;
+    return (int32_t)(((int64_t)(magnitude * (1 << (KT_UNIT_BITS + 32 - KT_KEPT_BITS))) * scale) >> 32);
 }
 
-/* What becomes of these lanes' masters by float32, in place of those stored. */
-static __attribute__((noinline)) int32x4_t kt_doubted_steps(int32x4_t masters, int32x4_t stored, const float *steps, mve_pred16_t lanes, float kept,
-                                                            int32_t held, int32_t growth)
+/* Finds what is added to the exponent of units, and how far a moved value in units may be from float32's; returns whether float32 is certain to do the
+ * same. What the largest code and the largest step say is mostly enough. */
+static int kt_growth_of_lanes(const kt_lanes_of_steps *s, uint32_t largest_step, int32_t exponent, int32_t *growth, int32_t *doubt)
 {
-    int32_t old[4], moved[4], i;
-    vstrwq_s32(old, masters);
-    vstrwq_s32(moved, stored);
-    for (i = 0; i < 4; i++) {
-        if ((lanes >> (4 * i)) & 1) {
-            moved[i] = kt_doubtful_master(old[i], kept, steps[i], held, growth);
+    const int32_t code = kt_largest_code(s->value, s->count) * 256, left = kt_maximum(kt_exponent_field(largest_step) - s->shift, -31);
+    const int32_t reach = (int32_t)((largest_step << 8 | KT_HALF_WORD) >> -left) + 1 + KT_SCALED_DOUBT;
+    int32_t least = kt_units_of_magnitude(kt_maximum(code - 128, 0), s->scale) - reach, most = kt_units_of_magnitude(code + 128, s->scale) + reach;
+    if (!kt_is_certain_between(kt_maximum(least, 0), most, exponent, growth)) {
+        const int32_t largest = kt_largest_of_lanes(s);
+        least = kt_maximum(largest - KT_SCALED_DOUBT, 0);
+        most = largest + KT_SCALED_DOUBT;
+        if (!kt_is_certain_between(least, most, exponent, growth)) {
+            return 0;
         }
     }
-    return vldrwq_s32(moved);
+    *doubt = kt_doubtful_units(most) + KT_SCALED_DOUBT;
+    return 1;
 }
 
 /* Returns whether it was done. */
 static int kt_step_in_lanes(int8_t *value, int8_t *exponent, int8_t *remainder, float *accumulator, int32_t count, float kept)
 {
-    const int32_t held = *exponent - 8, largest_step = kt_exponent_field(kt_largest_step(accumulator, count));
-    const int32_t coarser = kt_maximum(largest_step - KT_EXPONENT_BIAS - held - KT_LARGEST_STEP, 0);
-    kt_step_lanes s = {value, remainder, accumulator, KT_STEP_SHIFT + held + coarser, 0};
-    int32_t largest, growth, doubt, down, i;
-    if (largest_step == 255 || coarser > KT_KEPT_BITS || !(kept >= 0.0f && kept <= 1.0f)) {
+    const int32_t held = *exponent - 8;
+    const uint32_t largest_step = count > 0 ? kt_largest_step_of_lanes(accumulator, count) : 0;
+    const int32_t field = kt_exponent_field(largest_step), coarser = kt_maximum(field - KT_EXPONENT_BIAS - held - KT_LARGEST_STEP, 0);
+    kt_lanes_of_steps s = {value, remainder, accumulator, KT_STEP_SHIFT + held + coarser, 0, 0, 0, 0, count, 0};
+    int32_t growth, doubt, i;
+    if (count <= 0 || field == 255 || coarser > KT_KEPT_BITS || !(kept >= 0.0f && kept <= 1.0f)) {
         return 0;
     }
     s.scale = kt_scale_of_masters(kept, coarser);
-    largest = (int32_t)kt_largest_moved(&s, count);
-    if (!kt_is_certain_between(kt_maximum(largest - KT_SCALED_DOUBT, 0), largest + KT_SCALED_DOUBT, held + coarser, &growth)) {
+    if (!kt_growth_of_lanes(&s, largest_step, held + coarser, &growth, &doubt)) {
         return 0;
     }
-    down = KT_UNIT_BITS + growth;
-    doubt = kt_doubtful_units(largest + KT_SCALED_DOUBT) + KT_SCALED_DOUBT;
-    for (i = 0; i < count; i += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
-        const int32x4_t masters = kt_masters_of_lanes(&s, i, lanes);
-        const int32x4_t moved = vaddq_n_s32(kt_moved_lanes(&s, masters, vldrwq_z_u32((const uint32_t *)accumulator + i, lanes)), (1 << (down - 1)) - doubt);
-        int32x4_t stored = vshlq_r_s32(moved, -down);
-        const mve_pred16_t doubtful = vcmpneq_m_s32(stored, vshlq_r_s32(vaddq_n_s32(moved, 2 * doubt), -down), lanes);
-        if (doubtful != 0) {
-            stored = kt_doubted_steps(masters, stored, accumulator + i, doubtful, kept, held, coarser + growth);
+    s.up = -(KT_UNIT_BITS + growth);
+    s.base = (1 << (-s.up - 1)) - doubt;
+    s.twice = 2 * doubt;
+    while (s.count > 0) {
+        kt_take_lanes(&s);
+        for (i = 0; s.doubtful != 0 && i < 4 && s.value < value + count; i++, s.value++, s.remainder++, s.accumulator++) {
+            const int32_t moved = kt_doubtful_master(kt_master(*s.value, *s.remainder), kept, *s.accumulator, held, coarser + growth);
+            kt_store_master(s.value, s.remainder, moved);
+            *s.accumulator = 0.0f;
         }
-        vstrbq_p_s32(remainder + i, stored, lanes);
-        vstrbq_p_s32(value + i, vrshrq_n_s32(stored, 8), lanes);
+        s.count = (int32_t)(value + count - s.value);
     }
-    kt_clear_words(accumulator, count);
     *exponent = (int8_t)(held + coarser + growth + 8);
     return 1;
 }
