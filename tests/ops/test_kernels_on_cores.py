@@ -32,7 +32,7 @@ WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m", "riscv32-virt
 STREAMED = tuple(f"streamed_{name}" for name in ("weights", "near_limit", "growth", "first", "channels", "sparse", "ties", "clipped", "extremes"))
 IN_INTEGERS = {name: test_optimizers_against_numpy.UPDATES[name] for name in ("sgd", "step_block16", *STREAMED)}
 """Updates whose float32 these cores work out in integers; the host's kernels do so too, for many more cases."""
-BY_INSTRUCTIONS = {name: test_optimizers_against_numpy.UPDATES[name] for name in (*STREAMED, "streamed_limits", "step_block16")}
+BY_INSTRUCTIONS = {name: test_optimizers_against_numpy.UPDATES[name] for name in (*STREAMED, "streamed_limits", "step_block16", "sgd")}
 """Updates that find large codes, and take steps, by instructions of a core."""
 
 EACH = 30

@@ -32,7 +32,9 @@ def exact_matmul(a: Array, b: Array) -> Array:
     """Integer product through floats, exact: every sum stays below 2^24 in float32, or below 2^53 in float64."""
     largest = _largest(a) * _largest(b) * b.shape[-2]
     kind = np.float32 if largest < 1 << 24 else np.float64
-    return matmul(a.astype(kind), b.astype(kind)).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # OpenBLAS may leave this flag behind where all operands are finite; the cast below tells of a NaN
+        product = matmul(a.astype(kind), b.astype(kind))
+    return product.astype(np.int64)
 
 
 def sum_type(a: Array, b: Array, count: int) -> type[np.signedinteger[Any]]:
