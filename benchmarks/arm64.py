@@ -31,9 +31,13 @@ TARGET = "cortex-m4"
 STEPS = 2
 
 
+WAYS = {"portable": ("portable", ()), "vector": ("vector", ()), "dot": ("vector", (host_runtime.DOT_PRODUCTS,))}
+"""Kernels of the host, and flags beyond theirs."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """Instructions of a build by kernels: inference, a step with its update."""
+    """Instructions of a build by one of `WAYS`: inference, a step with its update."""
 
     model: str
     method: str
@@ -41,14 +45,15 @@ class Row:
     step: dict[str, int]
 
 
-def program(build: kt.Build, kernels: str, output: Path) -> Path:
+def program(build: kt.Build, way: str, output: Path) -> Path:
     """The session with a model, by the flags of the host engine."""
+    kernels, beyond = WAYS[way]
     manifest, folder = Manifest.load(build.directory), build.directory
     compiler = compilers.tool_of(("aarch64-linux-gnu-gcc",), "gcc-aarch64-linux-gnu libc6-dev-arm64-cross").program
     vector = kernels == "vector"
     sources = [host_runtime.source(name) if vector and name.startswith("runtime") else folder / name for name in manifest.sources]
     include = [resources.runtime() / "include", *(folder / name for name in manifest.include)]
-    flags = ["-std=c99", "-ffp-contract=off", *host_runtime.optimization(kernels, compiler), *__import__("os").environ.get("XF","").split(), *(["-DKT_VECTOR=1"] if vector else [])]
+    flags = ["-std=c99", "-ffp-contract=off", *host_runtime.optimization(kernels, compiler), *beyond, *(["-DKT_VECTOR=1"] if vector else [])]
     command = [compiler, *flags, *(f"-I{path}" for path in include), str(SESSION), *map(str, sources), "-static", "-lm", "-o", str(output)]
     subprocess.run(command, check=True)
     return output
@@ -80,29 +85,35 @@ def counted(name: str, method: str) -> Row:
         model = kt.load(DATA / "models" / f"{name}.tflite")
         loss = kt.MeanSquaredError(target="input") if name == "ad01_int8" else "cross_entropy"
         build = kt.build(model, Path(folder) / "build", method=METHODS[method], target=TARGET, loss=loss, name="model", measure=False)
-        for kernels in host_runtime.KERNELS:
-            path = program(build, kernels, Path(folder) / kernels)
+        for way in WAYS:
+            path = program(build, way, Path(folder) / way)
             none = executed(path, 0, 0)
-            inference[kernels] = executed(path, 1, 0) - none
-            step[kernels] = (executed(path, 0, STEPS) - none) // STEPS
+            inference[way] = executed(path, 1, 0) - none
+            step[way] = (executed(path, 0, STEPS) - none) // STEPS
     return Row(MODELS[name], method, inference, step)
 
 
 def page(rows: list[Row]) -> str:
     """docs/arm64.md."""
-    head = ["model", "trained", "inference, C", "vectors", "times", "step, C", "vectors", "times"]
-    body = [[r.model, r.method, *three(r.inference), *three(r.step)] for r in rows]
+    columns = ["C", "vectors", "times", "dot products", "times"]
+    head = ["model", "trained", *(f"{'inference, ' if column == 'C' else ''}{column}" for column in columns), "step, C", *columns[1:]]
+    body = [[r.model, r.method, *cells(r.inference), *cells(r.step)] for r in rows]
     return "\n".join(["# The host on 64-bit Arm", "", wrapped(ABOUT.format(date=datetime.date.today())), "", *table(head, body), ""])
 
 
-def three(of: dict[str, int]) -> list[str]:
-    return [f"{of['portable'] / 1e6:.2f}", f"{of['vector'] / 1e6:.2f}", f"{of['portable'] / of['vector']:.1f}"]
+def cells(of: dict[str, int]) -> list[str]:
+    """Millions of instructions; how many times less than portable C takes."""
+    found = [f"{of['portable'] / 1e6:.2f}"]
+    for way in ("vector", "dot"):
+        found += [f"{of[way] / 1e6:.2f}", f"{of['portable'] / of[way]:.1f}"]
+    return found
 
 
 ABOUT = """
 Made by `make bench-arm64` on {date}: millions of instructions of one sample, on a computer with a 64-bit Arm processor, of builds for a Cortex-M4,
 which the host runs ([The host](host.md)). Counted under qemu-aarch64, of programs by aarch64-linux-gnu-gcc with the flags of the host engine: -O3 for
-portable C, which the compiler turns into vectors where it can, and -O2 for what is written in them. A step is followed by its update. Instructions
+portable C, which the compiler turns into vectors where it can, and -O2 for what is written in them. "Dot products" are those of processors that have the
+instruction of that name, as most since 2018 have: the host asks for it where it runs on one. A step is followed by its update. Instructions
 are not time: NEON has vectors of 128 bits, AVX2 of 256, and how many a processor issues at once is not in it. That the bits are those of portable C
 is tested with every kernel (`tests/ops/test_vectors_of_arm.py`) and a model that is trained (`tests/deploy/test_host_kernels.py`).
 """

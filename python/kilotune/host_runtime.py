@@ -69,12 +69,21 @@ def optimization(kernels: str, compiler: str) -> tuple[str, ...]:
     return ("-O2",) if "#define __clang__ 1" in _defined(compiler) else ("-O2", "-fpeel-loops")
 
 
+DOT_PRODUCTS = "-march=armv8.2-a+dotprod"
+"""What 64-bit Arm has had since about 2018: products of bytes, four of them added up."""
+
+_BEYOND = {"x86_64": ("__AVX2__", "-mavx2"), "aarch64": ("__ARM_FEATURE_DOTPROD", DOT_PRODUCTS)}
+"""Kind of processor -> the macro of vectors that not all of that kind have, and the flag that asks for them."""
+_KINDS = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Other names of the same."""
+
+
 @cache
 def machine_flags(compiler: str) -> tuple[str, ...]:
     """What tells a compiler to use the vectors of this processor beyond those that all of its kind have.
 
     They are part of the key of what is compiled, so that computers that share a cache do not share programs for other processors.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return ()
-    return ("-mavx2",) if "#define __AVX2__ 1" in _defined(compiler, "-march=native") else ()
+    kind = platform.machine().lower()
+    macro, flag = _BEYOND.get(_KINDS.get(kind, kind), ("", ""))
+    return (flag,) if macro and f"#define {macro} 1" in _defined(compiler, "-march=native") else ()

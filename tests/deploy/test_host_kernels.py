@@ -65,9 +65,10 @@ def test_vectors_of_any_processor_give_the_same_bits(build: kt.Build, tmp_path: 
     assert subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout == expected(build)
 
 
-def test_vectors_of_64_bit_arm_give_the_same_bits(build: kt.Build, tmp_path: Path, arm64: tuple[str, str]) -> None:
+@pytest.mark.parametrize("beyond", [(), (host_runtime.DOT_PRODUCTS,)], ids=["vectors", "dot products"])
+def test_vectors_of_64_bit_arm_give_the_same_bits(build: kt.Build, beyond: tuple[str, ...], tmp_path: Path, arm64: tuple[str, str]) -> None:
     compiler, emulator = arm64
-    program = compiled(build, compiler, ("-static",), tmp_path / "program")
+    program = compiled(build, compiler, ("-static", *beyond), tmp_path / "program")
     assert subprocess.run([emulator, str(program)], capture_output=True, text=True, check=True).stdout == expected(build)
 
 

@@ -287,10 +287,10 @@ class Batch:
         assert done.returncode == 0 and not done.stdout, (done.returncode, done.stdout, done.stderr)
         return self._after(folder)
 
-    def run_on_computer(self, compiler: compilers.Tool, emulator: str, folder: Path) -> bytes:
+    def run_on_computer(self, compiler: compilers.Tool, emulator: str, folder: Path, *beyond: str) -> bytes:
         """The same as a program of Linux for another processor, with the kernels for the vectors of that one."""
         tables = self._tables(folder)
-        flags = (*FLAGS, *host_runtime.optimization("vector", compiler.program))
+        flags = (*FLAGS, *host_runtime.optimization("vector", compiler.program), *beyond)
         sources = [host_runtime.source(f"runtime/src/{f}") for f in sorted(self.files)]
         units = tuple(toolchain._Unit(s, (*flags, "-DKT_VECTOR=1"), (RUNTIME / "include",), host_runtime.headers()) for s in sources)
         main = toolchain._Unit(HERE / "main.c", ("-std=gnu11", "-O2"), ())

@@ -12,7 +12,7 @@ from emulated_core import run_each
 from kernel_driver import generated, seeds
 from test_kernels_on_cores import TABLES
 
-from kilotune import compilers
+from kilotune import compilers, host_runtime
 
 TABLES_OF_COMPUTERS = {
     **TABLES,
@@ -25,9 +25,10 @@ EACH = 30
 POINTER = 8
 
 
+@pytest.mark.parametrize("beyond", [(), (host_runtime.DOT_PRODUCTS,)], ids=["vectors", "dot products"])
 @pytest.mark.parametrize("table", TABLES_OF_COMPUTERS)
-def test_kernels_give_the_same_bits(table: str, tmp_path: Path, arm64: tuple[str, str]) -> None:
+def test_kernels_give_the_same_bits(table: str, beyond: tuple[str, ...], tmp_path: Path, arm64: tuple[str, str]) -> None:
     compiler, generators = compilers.tool_of(arm64[:1], ""), TABLES_OF_COMPUTERS[table]
     chosen = [(name, seed) for name, seed in seeds(generators) if seed < EACH]
     cases = ((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen)
-    run_each(cases, lambda batch: batch.run_on_computer(compiler, arm64[1], tmp_path), POINTER)
+    run_each(cases, lambda batch: batch.run_on_computer(compiler, arm64[1], tmp_path, *beyond), POINTER)

@@ -10,6 +10,12 @@
 #include "kt/kernels/window.h"
 #include "kt/numerics.h"
 
+#if KT_VECTOR
+#include "vector/columns.h"
+#else
+#define KT_COLUMN_LANES 0
+#endif
+
 /* What is left of a run behind its fours. */
 KT_INLINE int32_t *kt_fill_rest(int32_t *word, const int8_t *x, int32_t length)
 {
@@ -48,6 +54,11 @@ KT_INLINE void kt_fill_fours(int32_t *word, const int8_t *x, const int8_t *other
 /* The same run of both columns of a panel. */
 KT_INLINE void kt_fill_runs(int32_t *word, const int8_t *x, const int8_t *other, int32_t length)
 {
+#if KT_COLUMN_LANES
+    for (; length >= 8; length -= 8, x += 8, other += 8, word += 8) {
+        kt_fill_eights(word, x, other);
+    }
+#endif
     for (; length >= 16; length -= 16, x += 16, other += 16, word += 16) {
         kt_fill_fours(word, x, other);
         kt_fill_fours(word + 4, x + 4, other + 4);

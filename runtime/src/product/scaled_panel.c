@@ -43,8 +43,13 @@ static KT_NAKED __attribute__((noinline)) void kt_fill_fours_of_columns(const in
 static __attribute__((noinline)) void kt_fill_column(const int8_t *g, const int16_t *prescale, int32_t channels, int32_t shift, int32_t *word)
 {
     const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1));
-    int32_t left;
-    for (left = channels; left >= 4; left -= 4, g += 4, prescale += 4, word += 4) {
+    int32_t left = channels;
+#if KT_COLUMN_LANES
+    for (; left >= 8; left -= 8, g += 8, prescale += 8, word += 8) {
+        kt_fill_eight_scaled(word, g, prescale, half, shift);
+    }
+#endif
+    for (; left >= 4; left -= 4, g += 4, prescale += 4, word += 4) {
         kt_scale_four(g, prescale, half, shift, word, word + 2);
     }
     kt_fill_last_scaled(g, prescale, left, half, shift, word);

@@ -2,7 +2,7 @@
 #ifndef KT_SCALED_PANEL_H
 #define KT_SCALED_PANEL_H
 
-#include "halves.h"
+#include "panel.h"
 
 /* (g * m + half) >> shift of four values, as the pairs (0, 2) and (1, 3). */
 KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t half, int32_t shift, int32_t *even,
@@ -42,8 +42,12 @@ KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t cha
 {
     int32_t left;
     for (left = channels; left >= 8; left -= 8, g += 8, m += 8, word += 8) {
+#if KT_COLUMN_LANES
+        kt_fill_eight_scaled(word, g, m, half, shift);
+#else
         kt_scale_four(g, m, half, shift, word, word + 2);
         kt_scale_four(g + 4, m + 4, half, shift, word + 4, word + 6);
+#endif
     }
     if (left >= 4) {
         kt_scale_four(g, m, half, shift, word, word + 2);

@@ -25,6 +25,10 @@ enum { KT_PATH_BLOCK = KT_DSP ? 64 : KT_GATHER_BLOCK };
 #include "dsp/path_gradient.h"
 #else
 
+#if KT_VECTOR
+#include "vector/path_rows.h"
+#endif
+
 enum { KT_USUAL_CHANNELS = 4, KT_FEW_PRODUCTS = 512 }; /* sums of so many products of codes have 23 bits */
 
 #ifndef KT_SMALL
@@ -39,11 +43,7 @@ static inline void kt_add_four_rows(int32_t *row, const int8_t *weights, int32_t
     }
     k = 0;
 #if KT_VECTOR
-    for (; k + KT_LANES <= count; k += KT_LANES) {
-        const kt_word_lanes one = (kt_word_lanes)kt_widen_codes(weights + k) * first + (kt_word_lanes)kt_widen_codes(w1 + k) * second;
-        const kt_word_lanes two = (kt_word_lanes)kt_widen_codes(w2 + k) * third + (kt_word_lanes)kt_widen_codes(w3 + k) * fourth;
-        kt_store_lanes(row + k, kt_add_lanes(kt_load_lanes(row + k), (kt_lanes)(one + two)));
-    }
+    k = kt_add_rows_of_lanes(row, weights, step, g, count);
 #endif
     for (; k < count; k++) {
         row[k] += first * weights[k] + second * w1[k] + third * w2[k] + fourth * w3[k];

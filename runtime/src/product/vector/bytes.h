@@ -186,6 +186,9 @@ KT_INLINE const kt_panel_bytes *kt_narrow_panel(kt_panel_bytes *to, const int32_
         beyond = vorrq_u16(beyond, vaddq_u16(vreinterpretq_u16_s16(x.half[0]), half));
         beyond = vorrq_u16(beyond, vaddq_u16(vreinterpretq_u16_s16(x.half[1]), half));
         kt_set_bytes(to->block[i].low, vuzp1q_s8(vreinterpretq_s8_s16(x.half[0]), vreinterpretq_s8_s16(x.half[1])));
+        if (!KT_WIDE_BYTES && i == 0 && vmaxvq_u16(beyond) > 255) {
+            return NULL; /* as most panels that are no bytes tell at once */
+        }
     }
     return vmaxvq_u16(beyond) < 256 ? to : KT_WIDE_BYTES ? kt_widen_panel(to, panel, pairs) : NULL;
 }

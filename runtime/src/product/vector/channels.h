@@ -238,6 +238,8 @@ KT_INLINE void kt_store_channels(int8_t *y, kt_channel_words w, int32_t count)
     const __m256i shorts = _mm256_packs_epi32(w.low, w.high);
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(shorts), _mm256_extracti128_si256(shorts, 1));
     memcpy(count >= KT_CHANNEL_LANES ? y : all, &bytes, sizeof bytes);
+#elif defined(__ARM_NEON)
+    vst1_s8(count >= KT_CHANNEL_LANES ? y : all, vqmovn_s16(vcombine_s16(vqmovn_s32(w.low), vqmovn_s32(w.high))));
 #else
     const int32_t low = kt_four_bytes(w.low), high = kt_four_bytes(w.high);
     memcpy(count >= KT_CHANNEL_LANES ? y : all, &low, sizeof low);
@@ -282,9 +284,13 @@ KT_INLINE kt_channel_words kt_scale_sums(kt_channel_words sums, const kt_channel
 /* sums >> shift, at least -127. */
 KT_INLINE kt_lanes kt_shift_gradient(kt_lanes sums, int32_t shift)
 {
+#if defined(__ARM_NEON)
+    return vmaxq_s32(vshlq_s32(sums, vdupq_n_s32(-shift)), vdupq_n_s32(-127));
+#else
     const kt_word_lanes shifted = (kt_word_lanes)sums >> shift;
     const kt_word_lanes low = shifted < -127;
     return (kt_lanes)((shifted & ~low) | (low & -127));
+#endif
 }
 
 #endif

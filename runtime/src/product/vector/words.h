@@ -32,6 +32,8 @@ KT_INLINE kt_lanes kt_clamp_lanes(kt_lanes v, kt_lanes low, kt_lanes high)
 {
 #if defined(__AVX2__)
     return _mm256_max_epi32(low, _mm256_min_epi32(v, high));
+#elif defined(__ARM_NEON)
+    return vmaxq_s32(low, vminq_s32(v, high));
 #else
     const kt_word_lanes x = (kt_word_lanes)v, l = (kt_word_lanes)low, h = (kt_word_lanes)high;
     const kt_word_lanes less = (kt_word_lanes)kt_choose(x < h, x, h);
@@ -42,9 +44,13 @@ KT_INLINE kt_lanes kt_clamp_lanes(kt_lanes v, kt_lanes low, kt_lanes high)
 /* kt_add_saturated */
 KT_INLINE kt_lanes kt_add_saturated_lanes(kt_lanes a, kt_lanes b)
 {
+#if defined(__ARM_NEON)
+    return vqaddq_s32(a, b);
+#else
     const kt_word_lanes x = (kt_word_lanes)a, y = (kt_word_lanes)b, sum = (kt_word_lanes)kt_add_lanes(a, b);
     const kt_word_lanes beyond = ((x ^ sum) & (y ^ sum)) >> 31;
     return kt_choose(beyond, (x >> 31) ^ INT32_MAX, sum);
+#endif
 }
 
 /* Each word shifted by its own number, 0 to 31. */
@@ -95,22 +101,38 @@ KT_INLINE kt_lanes kt_high_multiply_lanes(kt_lanes a, kt_lanes b)
 /* kt_divide_by_power, n in [0, 31] */
 KT_INLINE kt_lanes kt_divide_lanes(kt_lanes v, kt_lanes n)
 {
+#if defined(__ARM_NEON)
+    /* NEON rounds ties up: a negative word is one less before, where there is anything to round */
+    const int32x4_t down = vnegq_s32(n);
+    return vrshlq_s32(vqaddq_s32(v, vshrq_n_s32(vandq_s32(v, down), 31)), down);
+#else
     const kt_word_lanes x = (kt_word_lanes)v;
     const kt_word_lanes mask = ~(kt_word_lanes)kt_shift_lanes_left(kt_splat(-1), n);
     const kt_word_lanes threshold = (mask >> 1) - (x >> 31);
     return (kt_lanes)((kt_word_lanes)kt_shift_lanes_right(v, n) - ((x & mask) > threshold));
+#endif
+}
+
+/* Shifted left, limited to int32. */
+KT_INLINE kt_lanes kt_saturate_left(kt_lanes v, kt_lanes by)
+{
+#if defined(__ARM_NEON)
+    return vqshlq_s32(v, by);
+#else
+    const kt_word_lanes x = (kt_word_lanes)v;
+    const kt_lanes moved = kt_shift_lanes_left(v, by);
+    const kt_word_lanes back = (kt_word_lanes)kt_shift_lanes_right(moved, by);
+    return kt_choose(back == x, (kt_word_lanes)moved, (x >> 31) ^ INT32_MAX);
+#endif
 }
 
 /* kt_requantize; multipliers are not negative. */
 KT_INLINE kt_lanes kt_requantize_lanes(kt_lanes v, kt_lanes multiplier, kt_lanes shift)
 {
-    const kt_word_lanes s = (kt_word_lanes)shift, x = (kt_word_lanes)v;
+    const kt_word_lanes s = (kt_word_lanes)shift;
     const kt_lanes zero = kt_no_lanes(), most = kt_splat(31);
     const kt_lanes left = kt_clamp_lanes(shift, zero, most), right = kt_clamp_lanes((kt_lanes)(-s), zero, most);
-    const kt_lanes moved = kt_shift_lanes_left(v, left);
-    const kt_word_lanes back = (kt_word_lanes)kt_shift_lanes_right(moved, left);
-    const kt_lanes shifted = kt_choose(back == x, (kt_word_lanes)moved, (x >> 31) ^ INT32_MAX);
-    return kt_divide_lanes(kt_high_multiply_lanes(shifted, multiplier), right);
+    return kt_divide_lanes(kt_high_multiply_lanes(kt_saturate_left(v, left), multiplier), right);
 }
 
 /* kt_saturate8 of kt_shift_round, shift in [1, 31] */
@@ -125,6 +147,10 @@ KT_INLINE kt_lanes kt_widen_codes(const int8_t *codes)
 {
 #if defined(__AVX2__)
     return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes));
+#elif defined(__ARM_NEON)
+    int32_t four;
+    memcpy(&four, codes, sizeof four);
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)))));
 #else
     const int32_t words[4] = {codes[0], codes[1], codes[2], codes[3]};
     return kt_load_lanes(words);
@@ -142,6 +168,9 @@ KT_INLINE void kt_store_narrow(int8_t *to, kt_lanes v)
     const __m128i shorts = _mm_packs_epi32(v, v);
     const int32_t bytes = _mm_cvtsi128_si32(_mm_packs_epi16(shorts, shorts));
     memcpy(to, &bytes, sizeof bytes);
+#elif defined(__ARM_NEON)
+    const int16x4_t shorts = vqmovn_s32(v);
+    vst1_lane_s32((int32_t *)(void *)to, vreinterpret_s32_s8(vqmovn_s16(vcombine_s16(shorts, shorts))), 0);
 #else
     int32_t words[KT_LANES];
     int32_t i;
@@ -170,6 +199,9 @@ KT_INLINE kt_four_lanes kt_added_up(kt_lanes a, kt_lanes b, kt_lanes c, kt_lanes
 /* The sum of all words. */
 KT_INLINE int32_t kt_sum_of(kt_lanes v)
 {
+#if defined(__ARM_NEON)
+    return vaddvq_s32(v);
+#else
     int32_t words[KT_LANES];
     uint32_t sum = 0;
     int32_t i;
@@ -178,6 +210,7 @@ KT_INLINE int32_t kt_sum_of(kt_lanes v)
         sum += (uint32_t)words[i];
     }
     return (int32_t)sum;
+#endif
 }
 
 #endif

@@ -30,8 +30,47 @@ typedef struct {
     kt_channel_epilogues epilogue;
 } kt_band_weights;
 
-/* stream: of a layer; start [count]. */
-KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int32_t count, int gradient)
+#if defined(__ARM_NEON)
+/* Words 0 and 3 of four channels of a stream, in order; 1 and 4; 2 and 5. */
+typedef struct {
+    int32x4_t first[3], last[3];
+} kt_quad_words;
+
+KT_INLINE kt_quad_words kt_quad_words_of(const int32_t *stream)
+{
+    const int32x4x3_t two = vld3q_s32(stream), next = vld3q_s32(stream + 2 * KT_BAND_STREAM);
+    kt_quad_words words;
+    int32_t i;
+    for (i = 0; i < 3; i++) {
+        words.first[i] = vuzp1q_s32(two.val[i], next.val[i]);
+        words.last[i] = vuzp2q_s32(two.val[i], next.val[i]);
+    }
+    return words;
+}
+
+/* kt_read_band_weights of all channels: a row's three taps are the upper bytes of a word's halves, and the lower byte of the upper one. */
+KT_INLINE void kt_read_all_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int gradient)
+{
+    const kt_quad_words low = kt_quad_words_of(stream), high = kt_quad_words_of(stream + 4 * KT_BAND_STREAM);
+    const kt_channel_words same = {vdupq_n_s32(start[0]), vdupq_n_s32(start[0])};
+    int32_t row;
+    for (row = 0; row < 3; row++) {
+        const int16x8_t a = vreinterpretq_s16_s32(low.first[row]), b = vreinterpretq_s16_s32(high.first[row]);
+        const int16x8_t lower = vuzp1q_s16(a, b), upper = vuzp2q_s16(a, b);
+        kt_lanes *const taps = w->taps[gradient ? 2 - row : row];
+        taps[gradient ? 2 : 0] = vreinterpretq_s32_s16(vshrq_n_s16(lower, 8));
+        taps[1] = vreinterpretq_s32_s16(vshrq_n_s16(upper, 8));
+        taps[gradient ? 0 : 2] = vreinterpretq_s32_s16(vshrq_n_s16(vshlq_n_s16(upper, 8), 8));
+    }
+    w->epilogue.multiplier = (kt_channel_words){low.last[0], high.last[0]};
+    w->epilogue.addend = (kt_channel_words){low.last[1], high.last[1]};
+    w->epilogue.shift = (kt_channel_words){low.last[2], high.last[2]};
+    w->start = gradient ? same : kt_load_channels(start);
+}
+#endif
+
+/* kt_read_band_weights of any number of channels. */
+KT_INLINE void kt_read_some_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int32_t count, int gradient)
 {
     int32_t pairs[6][KT_CHANNEL_LANES] = {{0}}, epilogue[4][KT_CHANNEL_LANES] = {{0}};
     int32_t c, row;
@@ -67,6 +106,18 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
     w->epilogue.addend = kt_load_channels(epilogue[1]);
     w->epilogue.shift = kt_load_channels(epilogue[2]);
     w->start = kt_load_channels(epilogue[3]);
+}
+
+/* stream: of a layer; start [count]. */
+KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int32_t count, int gradient)
+{
+#if defined(__ARM_NEON)
+    if (count == KT_CHANNEL_LANES) {
+        kt_read_all_band_weights(w, stream, start, gradient);
+        return;
+    }
+#endif
+    kt_read_some_band_weights(w, stream, start, count, gradient);
 }
 
 /* One row of the buffer: `columns` pairs from column `left` of the image on. x: of the row, NULL outside of the image. */
