@@ -85,8 +85,8 @@
 #endif
 #endif
 
-/* 1 where updates use a core's unit for float32 by its instructions: with the DSP extension, and not in a build for size. */
-#if KT_DSP && !KT_SOFT_FLOAT && !defined(KT_SMALL) && defined(__ARM_FP)
+/* 1 where updates use a core's unit for float32 by its instructions: with the DSP extension, in a build for size too. */
+#if (KT_DSP || KT_SMALL_DSP) && !KT_SOFT_FLOAT && defined(__ARM_FP)
 #define KT_FLOAT_FOURS 1
 #else
 #define KT_FLOAT_FOURS 0

@@ -57,16 +57,14 @@ static int32_t kt_add_usual_squares(float *total, const float *accumulator, int3
 /* total + (accumulator * factor)^2 of elements in their order; total: at least 0. */
 static inline float kt_add_squares(float total, const float *accumulator, int32_t size, float factor)
 {
+#if KT_FLOAT_FOURS
+    kt_float_fours fours = {(float *)accumulator, size, factor, total};
+    kt_add_squares_of_fours(&fours);
+    return fours.by;
+#else
     int32_t i = 0;
 #if KT_SOFT_FLOAT
     i = kt_add_usual_squares(&total, accumulator, size, factor);
-#elif KT_FLOAT_FOURS
-    if (size >= 4) {
-        kt_float_fours fours = {(float *)accumulator, size / 4, factor, 0.0f, total};
-        kt_add_squares_of_fours(&fours);
-        total = fours.total;
-        i = size / 4 * 4;
-    }
 #endif
     for (; i < size; i++) {
         const float g = accumulator[i] * factor;
@@ -74,6 +72,7 @@ static inline float kt_add_squares(float total, const float *accumulator, int32_
         total = total + square;
     }
     return total;
+#endif
 }
 
 /* factor, reduced where the norm `length` exceeds clip. */
@@ -111,14 +110,14 @@ static inline float kt_gradient_factor(const float *accumulator, int32_t size, i
 static inline float kt_gradient_by(float accumulated, const kt_float_factor *factor)
 {
     const float g = kt_times(accumulated, factor);
-    const uint32_t magnitude = kt_float_bits(g) & UINT32_C(0x7FFFFFFF);
+    const uint32_t bits = kt_float_bits(g), magnitude = bits & UINT32_C(0x7FFFFFFF);
     if (magnitude <= kt_float_bits(KT_LARGEST_GRADIENT)) {
         return g;
     }
     if (magnitude > UINT32_C(0x7F800000)) {
         return 0.0f;
     }
-    return g > 0.0f ? KT_LARGEST_GRADIENT : -KT_LARGEST_GRADIENT;
+    return kt_float_of_bits(kt_float_bits(KT_LARGEST_GRADIENT) | (bits ^ magnitude));
 }
 
 static inline float kt_gradient(float accumulated, float factor)

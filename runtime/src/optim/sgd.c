@@ -2,23 +2,24 @@
 #include "sgd.h"
 #include "blocks.h"
 
-#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
-/* kt_sgd_steps without momentum, of elements within their limit. */
-static void take_steps(float factor, float rate, float *accumulator, int32_t count)
+/* kt_sgd_steps without momentum, of elements within their limit, from the first on; returns how many. */
+KT_INLINE int32_t kt_take_steps(float factor, float rate, float *accumulator, int32_t count)
 {
-    int32_t i = 0;
 #if KT_FLOAT_FOURS
-    if (count >= 4) {
-        kt_float_fours fours = {accumulator, count / 4, factor, rate, 0.0f};
-        kt_multiply_fours(&fours);
-        i = count / 4 * 4;
-    }
-#endif
-    for (; i < count; i++) {
+    kt_float_fours fours = {accumulator, count, factor, rate};
+    kt_multiply_fours(&fours);
+    return count & -4;
+#elif KT_SOFT_FLOAT || defined(KT_SMALL)
+    (void)factor, (void)rate, (void)accumulator, (void)count;
+    return 0;
+#else
+    int32_t i;
+    for (i = 0; i < count; i++) {
         accumulator[i] = accumulator[i] * factor * rate;
     }
-}
+    return count;
 #endif
+}
 
 /* Momentum in float32. */
 void kt_sgd(const kt_sgd_params *params, float *accumulator, float *momentum, const int32_t *count,
@@ -26,13 +27,8 @@ void kt_sgd(const kt_sgd_params *params, float *accumulator, float *momentum, co
 {
     int within;
     const float factor = kt_gradient_factor_within(accumulator, params->size, *count, params->clip, &within);
-#if !KT_SOFT_FLOAT && !defined(KT_SMALL)
-    if (within && momentum == NULL) {
-        take_steps(factor, *learning_rate, accumulator, params->size);
-        return;
-    }
-#endif
-    kt_sgd_steps(params, factor, *learning_rate, accumulator, momentum, params->size);
+    const int32_t done = within && momentum == NULL ? kt_take_steps(factor, *learning_rate, accumulator, params->size) : 0;
+    kt_sgd_steps(params, factor, *learning_rate, accumulator + done, momentum, params->size - done);
 }
 
 /* Momentum in 8 bits: one block at a time is decoded, moved and stored again. */
