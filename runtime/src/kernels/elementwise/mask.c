@@ -23,32 +23,61 @@ static void kt_save_bytes(const kt_mask_params *params, const int8_t *from, cons
     }
 }
 
+#if KT_SMALL_DSP
+/* In each byte of a word: the least value that passes, and how many pass beyond it. */
+typedef struct {
+    uint32_t least, width;
+} kt_mask_bounds;
+
+KT_INLINE kt_mask_bounds kt_bounds_of(int32_t least, int32_t end)
+{
+    return (kt_mask_bounds){(uint8_t)(least - 128) * KT_EACH, (uint32_t)(end - 1 - least) * KT_EACH};
+}
+
+/* The highest bit of each byte that passes: 0 <= y - least <= width, without a sign. */
+KT_INLINE uint32_t kt_four_within(const int8_t *y, kt_mask_bounds bounds)
+{
+    uint32_t word = kt_aligned_word(y);
+    __asm__("usub8 %[word], %[word], %[least]\n\t"
+            "usub8 %[word], %[width], %[word]\n\t"
+            "sel %[word], %[highest], %[none]"
+            : [word] "+r"(word)
+            : [least] "r"(bounds.least), [width] "r"(bounds.width), [highest] "r"(KT_HIGHEST), [none] "r"(0));
+    return word;
+}
+#else
 /* Bounds of bytes u = y + 128, in each byte of a word: `least` <= 128 <= `end`, the highest bit of both left out. */
 typedef struct {
     uint32_t least, end;
 } kt_mask_bounds;
 
-/* Whether a mask has such bounds, and words lie where they are loaded. */
-KT_INLINE int kt_has_bounds(const kt_mask_params *params, const int8_t *y, kt_mask_bounds *bounds)
+KT_INLINE kt_mask_bounds kt_bounds_of(int32_t least, int32_t end)
 {
-    const int32_t least = params->low + 1 + 128, end = params->high + 128;
-    bounds->least = (uint32_t)least * KT_EACH;
-    bounds->end = ((uint32_t)end & 127) * KT_EACH;
-    return kt_has_words(y) && least >= 0 && least < 128 && end >= 128 && end < 256;
+    return (kt_mask_bounds){(uint32_t)least * KT_EACH, ((uint32_t)end & 127) * KT_EACH};
 }
 
-/* 1 in each byte of which least <= u < end. No byte borrows from the next: its highest bit is set before, and clear in what is subtracted. */
+/* The highest bit of each byte of which least <= u < end. No byte borrows from the next: its highest bit is set before, and clear in what is
+ * subtracted. */
 KT_INLINE uint32_t kt_four_within(const int8_t *y, kt_mask_bounds bounds)
 {
     const uint32_t u = kt_aligned_word(y) ^ KT_HIGHEST;
     const uint32_t filled = u | KT_HIGHEST;
-    return ((u | (filled - bounds.least)) & ~(u & (filled - bounds.end)) & KT_HIGHEST) >> 7;
+    return (u | (filled - bounds.least)) & ~(u & (filled - bounds.end)) & KT_HIGHEST;
+}
+#endif
+
+/* Whether a mask has such bounds, and words lie where they are loaded. */
+KT_INLINE int kt_has_bounds(const kt_mask_params *params, const int8_t *y, kt_mask_bounds *bounds)
+{
+    const int32_t least = params->low + 1 + 128, end = params->high + 128;
+    *bounds = kt_bounds_of(least, end);
+    return kt_has_words(y) && least >= 0 && least < 128 && end >= 128 && end < 256;
 }
 
 /* The same as four bits. */
 KT_INLINE uint32_t kt_four_bits(const int8_t *y, kt_mask_bounds bounds)
 {
-    return (kt_four_within(y, bounds) * UINT32_C(0x10204080)) >> 28;
+    return (kt_four_within(y, bounds) * UINT32_C(0x00204081)) >> 28;
 }
 
 static void kt_save_words(const int8_t *from, const int8_t *last, uint8_t *mask, kt_mask_bounds bounds)
@@ -89,11 +118,13 @@ KT_INLINE void kt_keep_four(const int8_t *g, uint32_t bits, int8_t *result)
 void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8_t *mask, int8_t *result)
 {
     const int32_t whole = kt_has_words(g) && kt_has_words(result) ? params->size & -8 : 0;
-    int32_t i;
-    for (i = 0; i < whole; i += 8) {
-        const uint32_t bits = mask[i >> 3];
-        kt_keep_four(g + i, bits & 15, result + i);
-        kt_keep_four(g + i + 4, bits >> 4, result + i + 4);
+    const int8_t *from = g, *const end = g + whole;
+    const uint8_t *byte = mask;
+    int8_t *to = result;
+    for (; from != end; from += 8, to += 8) {
+        const uint32_t bits = *byte++;
+        kt_keep_four(from, bits & 15, to);
+        kt_keep_four(from + 4, bits >> 4, to + 4);
     }
     kt_apply_mask_from(params->size, g, mask, result, whole);
 }
@@ -103,9 +134,10 @@ void kt_mask_gradient_s8(const kt_mask_params *params, const int8_t *g, const in
 {
     kt_mask_bounds bounds;
     const int32_t whole = kt_has_bounds(params, y, &bounds) && kt_has_words(g) && kt_has_words(result) ? params->size & -4 : 0;
-    int32_t i;
-    for (i = 0; i < whole; i += 4) {
-        kt_keep_within(g + i, kt_four_within(y + i, bounds), result + i);
+    const int8_t *from = g, *const end = g + whole, *at = y;
+    int8_t *to = result;
+    for (; from != end; from += 4, at += 4, to += 4) {
+        kt_keep_within(from, kt_four_within(at, bounds) >> 7, to);
     }
     kt_mask_gradient_from(*params, g, y, result, whole);
 }
