@@ -76,9 +76,10 @@ def test_kernels_of_builds_for_size_give_the_same_bits(tmp_path: Path) -> None:
     on_board("mps2-an386", {**TABLES["kernels"], **TABLES["methods"]}, FEW, tmp_path, ("KT_SMALL", "KT_WITHOUT_DSP"))
 
 
+@pytest.mark.parametrize("macros", [(), ("KT_SMALL", "KT_WITHOUT_DSP", "KT_WITHOUT_MVE")], ids=["usual", "for size"])
 @pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
-def test_updates_with_instructions_of_a_core_give_the_same_bits(board: str, tmp_path: Path) -> None:
-    on_board(board, BY_INSTRUCTIONS, EACH, tmp_path)
+def test_updates_with_instructions_of_a_core_give_the_same_bits(board: str, macros: tuple[str, ...], tmp_path: Path) -> None:
+    on_board(board, BY_INSTRUCTIONS, EACH, tmp_path, macros)
 
 
 @pytest.mark.parametrize(("table", "board"), [(table, board) for table in TABLES for board in BOARDS if table not in NEVER.get(board, ())])
