@@ -208,12 +208,23 @@ KT_INLINE void kt_add_single_products(kt_channel_words *sums, kt_lanes a, kt_lan
 /* The first values of interleaved ones, and the second, in order. */
 KT_INLINE kt_lanes kt_first_place(kt_channel_words w)
 {
-    return vreinterpretq_s32_s16(vcombine_s16(vmovn_s32(w.low), vmovn_s32(w.high)));
+    return vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(w.low), vreinterpretq_s16_s32(w.high)));
 }
 
 KT_INLINE kt_lanes kt_second_place(kt_channel_words w)
 {
-    return vreinterpretq_s32_s16(vcombine_s16(vshrn_n_s32(w.low, 16), vshrn_n_s32(w.high, 16)));
+    return vreinterpretq_s32_s16(vuzp2q_s16(vreinterpretq_s16_s32(w.low), vreinterpretq_s16_s32(w.high)));
+}
+
+/* Six words of each channel, which lie side by side, word by word. */
+KT_INLINE void kt_load_six(const int32_t *words, kt_channel_words six[6])
+{
+    const int32x4x3_t a = vld3q_s32(words), b = vld3q_s32(words + 12), c = vld3q_s32(words + 24), d = vld3q_s32(words + 36);
+    int32_t i;
+    for (i = 0; i < 3; i++) { /* words i and i + 3 of two channels each */
+        six[i] = (kt_channel_words){vuzp1q_s32(a.val[i], b.val[i]), vuzp1q_s32(c.val[i], d.val[i])};
+        six[i + 3] = (kt_channel_words){vuzp2q_s32(a.val[i], b.val[i]), vuzp2q_s32(c.val[i], d.val[i])};
+    }
 }
 #else
 #define KT_SINGLE_PLACES 0

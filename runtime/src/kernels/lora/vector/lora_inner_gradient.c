@@ -1,4 +1,4 @@
-/* Gradient of LoRA's inner tensor, du = B^T g, in vectors of channels. */
+/* Gradient of LoRA's inner tensor, du = B^T g, in vectors of channels, four columns of B at once. */
 #include "../lora_inner_gradient.h"
 #include "kt/architecture.h"
 
@@ -6,60 +6,54 @@
 #include "../../../product/vector/channels.h"
 #include "../../../product/vector/words.h"
 
-enum { MOST_CODES = 16384 };
+enum { MOST_CHANNELS = 4096 };
 
-/* A column of B, one code after the other, filled up with zeros to a multiple of the lanes. */
-static void copy_columns(const int8_t *b, int32_t channels, int32_t rank, int32_t padded, int8_t *columns)
+static int32_t padded(int32_t channels)
 {
+    return (channels + KT_CHANNEL_LANES - 1) / KT_CHANNEL_LANES * KT_CHANNEL_LANES;
+}
+
+/* Each column's codes one behind the other, filled up with zeros to a multiple of the lanes. */
+static void pack_columns(const int8_t *b, int32_t channels, int32_t rank, int32_t count, void *packed)
+{
+    const int32_t length = padded(channels);
+    int8_t *column = packed;
     int32_t c, j;
-    for (j = 0; j < rank; j++) {
-        int8_t *const column = columns + j * padded;
-        for (c = 0; c < padded; c++) {
-            column[c] = c < channels ? b[c * rank + j] : 0;
+    for (j = 0; j < KT_COLUMNS; j++, column += length) {
+        for (c = 0; c < length; c++) {
+            column[c] = c < channels && j < count ? b[c * rank + j] : 0;
         }
     }
 }
 
-KT_INLINE int32_t product(const int8_t *g, const int8_t *column, int32_t channels)
+static void sum_columns(const int8_t *g, int32_t channels, const void *packed, int32_t sums[KT_COLUMNS])
 {
-    kt_lanes sums = kt_no_lanes();
-    int32_t c;
-    for (c = 0; c + KT_CHANNEL_LANES <= channels; c += KT_CHANNEL_LANES) {
-        sums = kt_add_pair_products(sums, kt_widen_channels(g + c), kt_widen_channels(column + c));
+    const int32_t length = padded(channels);
+    const kt_pair_sums none = kt_no_pair_sums();
+    const int8_t *const columns = packed;
+    kt_pair_sums total[KT_COLUMNS] = {none, none, none, none};
+    kt_four_lanes four;
+    int32_t c, j;
+    for (c = 0; c < channels; c += KT_CHANNEL_LANES) {
+        const kt_lanes value = kt_widen_some(g + c, channels - c);
+        for (j = 0; j < KT_COLUMNS; j++) {
+            total[j] = kt_add_to_pair_sums(total[j], kt_widen_channels(columns + j * length + c), value);
+        }
     }
-    if (c < channels) {
-        sums = kt_add_pair_products(sums, kt_widen_some(g + c, channels - c), kt_widen_channels(column + c));
-    }
-    return kt_sum_of(sums);
+    four = kt_added_up(kt_total_of_pairs(total[0]), kt_total_of_pairs(total[1]), kt_total_of_pairs(total[2]), kt_total_of_pairs(total[3]));
+    memcpy(sums, &four, sizeof four);
 }
 
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
 {
-    const int32_t channels = params->channels, rank = params->rank;
-    const int32_t padded = (channels + KT_CHANNEL_LANES - 1) / KT_CHANNEL_LANES * KT_CHANNEL_LANES;
-    const int apart = padded * rank <= MOST_CODES;
-    int8_t columns[MOST_CODES];
-    uint32_t largest = 0;
-    int32_t pass, position, j, shift = 0;
-    if (apart) {
-        copy_columns(b, channels, rank, padded, columns);
+    int8_t columns[KT_COLUMNS * MOST_CHANNELS];
+    const kt_column_products products = {pack_columns, sum_columns, columns};
+    if (params->channels <= MOST_CHANNELS) {
+        kt_inner_gradient(params, &products, g, b, b_exponent, du, du_exponent);
+    } else {
+        kt_inner_gradient_in_place(params, g, b, b_exponent, du, du_exponent);
     }
-    for (pass = 0; pass < 2; pass++) {
-        for (position = 0; position < params->positions; position++) {
-            for (j = 0; j < rank; j++) {
-                const int8_t *const at = g + position * channels;
-                const int32_t sum = apart ? product(at, columns + j * padded, channels) : kt_lora_product(at, b + j, channels, rank);
-                const uint32_t magnitude = kt_magnitude(sum);
-                largest = magnitude > largest ? magnitude : largest;
-                if (pass == 1) {
-                    du[position * rank + j] = kt_saturate8(kt_shift_round(sum, shift));
-                }
-            }
-        }
-        shift = pass == 0 ? kt_fitting_shift(largest) : shift;
-    }
-    *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
 }
 
 #endif

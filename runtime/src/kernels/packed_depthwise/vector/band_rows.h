@@ -30,41 +30,24 @@ typedef struct {
     kt_channel_epilogues epilogue;
 } kt_band_weights;
 
-#if defined(__ARM_NEON)
-/* Words 0 and 3 of four channels of a stream, in order; 1 and 4; 2 and 5. */
-typedef struct {
-    int32x4_t first[3], last[3];
-} kt_quad_words;
-
-KT_INLINE kt_quad_words kt_quad_words_of(const int32_t *stream)
-{
-    const int32x4x3_t two = vld3q_s32(stream), next = vld3q_s32(stream + 2 * KT_BAND_STREAM);
-    kt_quad_words words;
-    int32_t i;
-    for (i = 0; i < 3; i++) {
-        words.first[i] = vuzp1q_s32(two.val[i], next.val[i]);
-        words.last[i] = vuzp2q_s32(two.val[i], next.val[i]);
-    }
-    return words;
-}
-
+#if KT_SINGLE_PLACES
 /* kt_read_band_weights of all channels: a row's three taps are the upper bytes of a word's halves, and the lower byte of the upper one. */
 KT_INLINE void kt_read_all_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int gradient)
 {
-    const kt_quad_words low = kt_quad_words_of(stream), high = kt_quad_words_of(stream + 4 * KT_BAND_STREAM);
-    const kt_channel_words same = {vdupq_n_s32(start[0]), vdupq_n_s32(start[0])};
+    const kt_channel_words same = {kt_splat(start[0]), kt_splat(start[0])};
+    kt_channel_words words[KT_BAND_STREAM];
     int32_t row;
+    kt_load_six(stream, words);
     for (row = 0; row < 3; row++) {
-        const int16x8_t a = vreinterpretq_s16_s32(low.first[row]), b = vreinterpretq_s16_s32(high.first[row]);
-        const int16x8_t lower = vuzp1q_s16(a, b), upper = vuzp2q_s16(a, b);
+        const kt_short_lanes lower = (kt_short_lanes)kt_first_place(words[row]), upper = (kt_short_lanes)kt_second_place(words[row]);
         kt_lanes *const taps = w->taps[gradient ? 2 - row : row];
-        taps[gradient ? 2 : 0] = vreinterpretq_s32_s16(vshrq_n_s16(lower, 8));
-        taps[1] = vreinterpretq_s32_s16(vshrq_n_s16(upper, 8));
-        taps[gradient ? 0 : 2] = vreinterpretq_s32_s16(vshrq_n_s16(vshlq_n_s16(upper, 8), 8));
+        taps[gradient ? 2 : 0] = (kt_lanes)(lower >> 8);
+        taps[1] = (kt_lanes)(upper >> 8);
+        taps[gradient ? 0 : 2] = (kt_lanes)((kt_short_lanes)((kt_unsigned_short_lanes)upper << 8) >> 8);
     }
-    w->epilogue.multiplier = (kt_channel_words){low.last[0], high.last[0]};
-    w->epilogue.addend = (kt_channel_words){low.last[1], high.last[1]};
-    w->epilogue.shift = (kt_channel_words){low.last[2], high.last[2]};
+    w->epilogue.multiplier = words[3];
+    w->epilogue.addend = words[4];
+    w->epilogue.shift = words[5];
     w->start = gradient ? same : kt_load_channels(start);
 }
 #endif
@@ -111,7 +94,7 @@ KT_INLINE void kt_read_some_band_weights(kt_band_weights *w, const int32_t *stre
 /* stream: of a layer; start [count]. */
 KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, const int32_t *start, int32_t count, int gradient)
 {
-#if defined(__ARM_NEON)
+#if KT_SINGLE_PLACES
     if (count == KT_CHANNEL_LANES) {
         kt_read_all_band_weights(w, stream, start, gradient);
         return;
