@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import zlib
@@ -140,3 +141,25 @@ def test_computers_that_share_a_cache_do_not_share_programs(build: kt.Build, mon
         monkeypatch.setattr(host_runtime, "machine_flags", lambda compiler, flags=flags: flags)
         toolchain.host_library(build.directory)
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "macro", "flags"),
+    [
+        ("x86_64", "__AVX2__", ("-mavx2",)),
+        ("AMD64", "__SSE2__", ()),
+        ("aarch64", "__ARM_FEATURE_DOTPROD", (host_runtime.DOT_PRODUCTS,)),
+        ("arm64", "__ARM_FEATURE_DOTPROD", (host_runtime.DOT_PRODUCTS,)),
+        ("arm64", "__ARM_NEON", ()),
+        ("riscv64", "__AVX2__", ()),
+    ],
+)
+def test_what_this_processor_has_is_asked_for(machine: str, macro: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(host_runtime, "_defined", lambda compiler, *flags: frozenset([f"#define {macro} 1"] if "-march=native" in flags else []))
+    assert host_runtime.machine_flags.__wrapped__("gcc") == flags
+
+
+def test_a_compiler_says_what_a_processor_with_dot_products_has(arm64: tuple[str, str]) -> None:
+    assert "#define __ARM_FEATURE_DOTPROD 1" in host_runtime._defined(arm64[0], host_runtime.DOT_PRODUCTS)
+    assert "#define __ARM_FEATURE_DOTPROD 1" not in host_runtime._defined(arm64[0])
