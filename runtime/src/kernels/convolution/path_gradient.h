@@ -121,6 +121,23 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
     }
 }
 
+/* sums[k] += (row[k] << left) * multiplier, rounded: products of codes have 14 bits, so that these stay within 2^30 shifted left, and what is left of
+ * them too. */
+static inline void kt_add_left_shares(const int32_t *row, int32_t multiplier, int32_t left, int32_t count, int32_t *sums)
+{
+    int32_t k = 0;
+#if KT_VECTOR
+    for (; multiplier >= 0 && k + KT_LANES <= count; k += KT_LANES) {
+        const kt_lanes share = kt_high_multiply_lanes(kt_shift_lanes_left(kt_load_lanes(row + k), kt_splat(left)), kt_splat(multiplier));
+        kt_store_lanes(sums + k, kt_add_saturated_lanes(kt_load_lanes(sums + k), share));
+    }
+#endif
+    for (; k < count; k++) {
+        const int64_t product = (int64_t)(row[k] * (INT32_C(1) << left)) * multiplier;
+        sums[k] = kt_add_words(sums[k], (int32_t)((product + (INT64_C(1) << 30)) >> 31));
+    }
+}
+
 /* sums[k] takes the path's share of channel first + k, rounded twice and limited to +-2^30; the total saturates at int32.
  * count: at most KT_PATH_BLOCK. */
 static inline void kt_add_path(const kt_window *window, const kt_path *path, int32_t *sums, int32_t y, int32_t x,
@@ -136,10 +153,7 @@ static inline void kt_add_path(const kt_window *window, const kt_path *path, int
         return;
     }
     if (down > -16 && products < 1 << (16 + down)) {
-        for (k = 0; k < count; k++) { /* products of codes have 14 bits: shifted left they stay within 2^30, and so does what is left of them */
-            const int64_t product = (int64_t)(row[k] * (INT32_C(1) << -down)) * multiplier;
-            sums[k] = kt_add_words(sums[k], (int32_t)((product + (INT64_C(1) << 30)) >> 31));
-        }
+        kt_add_left_shares(row, multiplier, -down, count, sums);
         return;
     }
     for (k = 0; k < count; k++) {

@@ -103,28 +103,40 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
     kt_read_some_band_weights(w, stream, start, count, gradient);
 }
 
-/* One row of the buffer: `columns` pairs from column `left` of the image on. x: of the row, NULL outside of the image. */
-KT_INLINE void kt_fill_band_row(kt_band_column *words, const int8_t *x, int32_t left, int32_t columns, int32_t width, int32_t channels,
-                                int32_t count, kt_lanes outside, const kt_channel_words *factor)
+/* A row of the image, of the channels at hand; x: NULL outside of it. */
+typedef struct {
+    const int8_t *x;
+    int32_t width, channels, count;
+    kt_lanes outside;
+    const kt_channel_words *factor; /* of a gradient, or NULL */
+} kt_band_row;
+
+KT_INLINE kt_lanes kt_band_value(const kt_band_row *row, int32_t column)
 {
-    kt_lanes before = outside;
+    kt_lanes value = row->outside;
+    if (row->x != NULL && column >= 0 && column < row->width) {
+        value = kt_widen_some(row->x + column * row->channels, row->count);
+        value = row->factor == NULL ? value : kt_scale_channels(value, row->factor, KT_HALF);
+    }
+    return value;
+}
+
+/* One row of the buffer: `columns` of them, from column `left` of the image on. */
+KT_INLINE void kt_fill_band_row(kt_band_column *words, const kt_band_row *row, int32_t left, int32_t columns)
+{
     int32_t i;
-    for (i = 0; i <= columns; i++) {
-        const int32_t column = left + i;
-        kt_lanes value = outside;
-        if (x != NULL && column >= 0 && column < width) {
-            value = kt_widen_some(x + column * channels, count);
-            value = factor == NULL ? value : kt_scale_channels(value, factor, KT_HALF);
-        }
-        if (i > 0) {
 #if KT_SINGLE_PLACES
-            words[i - 1] = before;
+    for (i = 0; i < columns; i++) {
+        words[i] = kt_band_value(row, left + i);
+    }
 #else
-            words[i - 1] = kt_interleave(before, value);
-#endif
-        }
+    kt_lanes before = kt_band_value(row, left);
+    for (i = 0; i < columns; i++) {
+        const kt_lanes value = kt_band_value(row, left + i + 1);
+        words[i] = kt_interleave(before, value);
         before = value;
     }
+#endif
 }
 
 KT_INLINE kt_channel_words kt_band_sums(const kt_band_weights *w, const kt_band_column *at, int32_t columns)
@@ -184,8 +196,8 @@ KT_INLINE void kt_band_of_channels(const kt_band_place *p, int32_t c, int32_t co
     for (row = 0; row < p->read; row++) {
         const int within = row >= p->low && row < p->high;
         const int8_t *const from = row < p->low + p->kept ? b->halo + c : b->x + (top + row) * line + c;
-        kt_fill_band_row(words + row * p->columns, within ? from : NULL, -window->pad[KT_X], p->columns, width, channels, count, outside,
-                         scaling == NULL ? NULL : &factor);
+        const kt_band_row at = {within ? from : NULL, width, channels, count, outside, scaling == NULL ? NULL : &factor};
+        kt_fill_band_row(words + row * p->columns, &at, -window->pad[KT_X], p->columns);
     }
     if (b->halo != NULL) {
         const int8_t *const last = b->x + (p->oy + p->rows - 1) * line + c;
