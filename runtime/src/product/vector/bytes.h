@@ -147,13 +147,15 @@ typedef struct {
 /* Those from word `first` on; 0 where the panel has no more. */
 KT_INLINE kt_panel_shorts kt_panel_shorts_of(const int32_t *panel, int32_t words, int32_t first)
 {
+    kt_panel_shorts shorts;
     int32_t last[KT_BLOCK_WORDS];
-    const int16_t *from = (const int16_t *)(const void *)(panel + first);
+    const int32_t *from = panel + first;
     if (words - first < KT_BLOCK_WORDS) {
-        kt_copy_words(last, panel + first, words - first);
-        from = (const int16_t *)(const void *)last;
+        kt_copy_words(last, from, words - first);
+        from = last;
     }
-    return (kt_panel_shorts){{vld1q_s16(from), vld1q_s16(from + 8)}};
+    memcpy(&shorts, from, sizeof shorts);
+    return shorts;
 }
 
 /* The upper bytes of a panel whose values are no bytes. NULL where one of them is too large to be two. */

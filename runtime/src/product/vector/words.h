@@ -170,7 +170,8 @@ KT_INLINE void kt_store_narrow(int8_t *to, kt_lanes v)
     memcpy(to, &bytes, sizeof bytes);
 #elif defined(__ARM_NEON)
     const int16x4_t shorts = vqmovn_s32(v);
-    vst1_lane_s32((int32_t *)(void *)to, vreinterpret_s32_s8(vqmovn_s16(vcombine_s16(shorts, shorts))), 0);
+    const int32_t bytes = vget_lane_s32(vreinterpret_s32_s8(vqmovn_s16(vcombine_s16(shorts, shorts))), 0);
+    memcpy(to, &bytes, sizeof bytes);
 #else
     int32_t words[KT_LANES];
     int32_t i;
