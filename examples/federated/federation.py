@@ -14,6 +14,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 SETTINGS = ("FLWR_TELEMETRY_ENABLED=0", "FLWR_DISABLE_UPDATE_CHECK=1")
+NODE_STARTS = 3
+"""Of a node whose port another process took."""
 
 
 def free_port() -> int:
@@ -89,12 +91,24 @@ class Federation:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def start_node(self, name: str, **config: str | int) -> None:
-        """A SuperNode. config: its node-config, beside its name."""
+        """A SuperNode, which listens by then: a port that was free may be another's until it does, and then it is started on another one.
+        config: its node-config, beside its name."""
         settings = " ".join(f"{key}={json.dumps(value)}" for key, value in {"name": name, **config}.items())
-        self.start(
-            name, BIN / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{self.port}", "--port", str(free_port()),
-            "--node-config", settings,
-        )  # fmt: skip
+        for _ in range(NODE_STARTS):
+            port = free_port()
+            self.start(
+                name, BIN / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{self.port}", "--port", str(port),
+                "--node-config", settings,
+            )  # fmt: skip
+            node = self.processes[name]
+            until(lambda port=port, node=node: node.poll() is not None or self._runs_on(name, port), f"the node {name}")
+            if node.poll() is None:
+                return
+        raise AssertionError(f"the node {name} ended as it started: {self.log(name)}")
+
+    def _runs_on(self, name: str, port: int) -> bool:
+        """Whether the node says so: another process may listen on the port instead."""
+        return f"running on http://127.0.0.1:{port} " in self.log(name)
 
     def run(self, name: str, **config: str | int | float | bool) -> None:
         """Begins a run of the app; its log is `log(name)`. config: of the run, - for _."""

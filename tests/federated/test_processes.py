@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from pathlib import Path
 
+import federation
 import numpy as np
 import pytest
 from federation import Federation, until
@@ -70,3 +72,16 @@ def test_rounds_end_whatever_fails(app: Path, tmp_path: Path) -> None:
         assert f"has not answered after {patience} seconds" in said and "2 adapters taken" in said, said
     kept = kt.Adapter.load(app / "shared.kta")
     assert kept.sequence == 2 and kept.payload == expected(app, [["good"], ["good", "one"]]).payload
+
+
+@pytest.mark.slow
+def test_a_node_whose_port_another_process_took_starts_on_another(app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other, Federation(tmp_path, app) as found:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        free = federation.free_port
+        ports = [other.getsockname()[1]]
+        monkeypatch.setattr(federation, "free_port", lambda: ports.pop() if ports else free())
+        found.start_node("late")
+        assert found.processes["late"].poll() is None
+        assert "address already in use" in found.log("late")
